@@ -1,0 +1,295 @@
+// Package chartkeep_test keeps the house in order: which room may know which,
+// what the bottom rooms may not do, which dependencies there are and why, and
+// how large things may grow. It reads source files and builds nothing.
+package chartkeep_test
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"golang.org/x/mod/modfile"
+)
+
+const module = "github.com/chartkeep/chartkeep"
+
+// rooms says what each room may import of this module: the drawing in
+// ARCHITECTURE.md. A name covers the folders below it; the longest name that
+// fits a package is its room. Tests are free, but for the bottom rooms.
+var rooms = map[string][]string{
+	"cmd/chartkeep":       {"internal/cli"},
+	"internal/cli":        {"internal/daemon", "client", "internal/release", "internal/chart", "internal/tlog", "internal/access", "internal/audit", "internal/digest", "internal/problem"},
+	"internal/daemon":     {"internal/server", "internal/store", "internal/release", "internal/chart", "internal/tlog", "internal/access", "internal/audit", "internal/digest", "internal/index", "internal/problem"},
+	"client":              {"internal/chart", "internal/tlog", "internal/access", "internal/digest", "internal/problem"},
+	"internal/server":     {"internal/server", "internal/release", "internal/index", "internal/chart", "internal/tlog", "internal/access", "internal/audit", "internal/digest", "internal/problem"},
+	"internal/store":      {"internal/store", "internal/release", "internal/index", "internal/chart", "internal/tlog", "internal/access", "internal/audit", "internal/digest", "internal/problem"},
+	"internal/release":    {"internal/index", "internal/chart", "internal/tlog", "internal/access", "internal/audit", "internal/digest", "internal/problem"},
+	"internal/index":      {"internal/chart", "internal/problem"},
+	"internal/audit":      {"internal/access", "internal/problem"},
+	"internal/access":     {"internal/problem"},
+	"internal/chart":      {"internal/digest", "internal/problem"},
+	"internal/tlog":       {"internal/digest", "internal/problem"},
+	"internal/digest":     {"internal/problem"},
+	"internal/problem":    {},
+}
+
+// bottom rooms do no I/O, read no clock and start no goroutine.
+var bottom = []string{"internal/chart", "internal/tlog", "internal/access", "internal/audit", "internal/index", "internal/digest", "internal/problem"}
+
+// kept from the bottom rooms: packages that reach outside the values given.
+// context is allowed as an argument that is passed on.
+var outside = []string{
+	"os", "net", "net/http", "database/sql", "log", "log/slog", "math/rand", "math/rand/v2", "crypto/rand", "embed",
+	"os/exec", "os/signal", "syscall", "io/ioutil", "path/filepath", "runtime", "testing", "plugin", "unsafe",
+}
+
+// modules are the direct dependencies and why each is there.
+var modules = map[string]string{
+	"github.com/Masterminds/semver/v3":    "SemVer ranges as Helm reads them, for constraint matching and imported history",
+	"github.com/google/go-cmp":            "differences in tests that a person can read",
+	"github.com/jackc/pgx/v5":             "PostgreSQL",
+	"github.com/klauspost/compress":       "inflate and deflate at twice the standard speed, for archives and the index",
+	"github.com/prometheus/client_golang": "metrics",
+	"github.com/rogpeppe/go-internal":     "text scripts as tests of the command line",
+	"github.com/spf13/cobra":              "command line with completions",
+	"github.com/transparency-dev/formats": "the C2SP proof file",
+	"go.yaml.in/yaml/v3":                  "YAML with positions: Chart.yaml and the configuration",
+	"golang.org/x/crypto":                 "argon2id for passwords",
+	"golang.org/x/mod":                    "sumdb/note and sumdb/tlog: signed notes and Merkle proofs",
+	"golang.org/x/sys":                    "file system calls that the standard library lacks",
+	"golang.org/x/term":                   "passwords without echo, width of the terminal",
+	"modernc.org/sqlite":                  "SQLite without cgo",
+	"sigs.k8s.io/yaml":                    "Helm's own YAML reader, as the oracle of tests",
+}
+
+// source is one parsed Go file of the product.
+type source struct {
+	path string // with slashes, from the root
+	dir  string
+	test bool
+	file *ast.File
+	fset *token.FileSet
+}
+
+func sources(t *testing.T, mode parser.Mode) []source {
+	t.Helper()
+	var out []source
+	fset := token.NewFileSet()
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		path = filepath.ToSlash(path)
+		if d.IsDir() {
+			if path == "e2e" || path == "tools" || d.Name() == "testdata" || strings.HasPrefix(d.Name(), ".") && path != "." {
+				return fs.SkipDir // modules of their own, and what is no source
+			}
+			return nil
+		}
+		if !strings.HasSuffix(path, ".go") {
+			return nil
+		}
+		f, err := parser.ParseFile(fset, path, nil, mode)
+		if err != nil {
+			return err
+		}
+		dir := filepath.ToSlash(filepath.Dir(path))
+		test := strings.HasSuffix(path, "_test.go") || strings.HasSuffix(dir, "test") || strings.Contains(dir, "test/")
+		out = append(out, source{path: path, dir: dir, test: test, file: f, fset: fset})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(out) < 100 {
+		t.Fatalf("found %d Go files: the walk is broken", len(out))
+	}
+	return out
+}
+
+// room is the longest name in rooms that covers a folder.
+func room(dir string) string {
+	best := ""
+	for r := range rooms {
+		if (dir == r || strings.HasPrefix(dir, r+"/")) && len(r) > len(best) {
+			best = r
+		}
+	}
+	return best
+}
+
+func imports(s *source) []string {
+	var out []string
+	for _, i := range s.file.Imports {
+		path, _ := strconv.Unquote(i.Path.Value)
+		out = append(out, path)
+	}
+	return out
+}
+
+func TestArrowsRunDownwards(t *testing.T) {
+	for _, s := range sources(t, parser.ImportsOnly) {
+		from := room(s.dir)
+		if s.dir == "." {
+			continue
+		}
+		if from == "" {
+			t.Errorf("%s is in no room: add its folder to the drawing in ARCHITECTURE.md and to the table here", s.path)
+			continue
+		}
+		for _, path := range imports(&s) {
+			inner, ok := strings.CutPrefix(path, module+"/")
+			if !ok || s.test || strings.HasSuffix(inner, "test") {
+				continue
+			}
+			to := room(inner)
+			if to != from && !slices.Contains(rooms[from], to) {
+				t.Errorf("%s: room %s may not know %s", s.path, from, inner)
+			}
+			// Doors and stores know what they share, not each other.
+			if to == from && strings.Count(from, "/") == 1 && (from == "internal/server" || from == "internal/store") &&
+				inner != from && s.dir != inner && !strings.HasPrefix(s.dir, inner) {
+				t.Errorf("%s: %s and %s are neighbours and may not know each other", s.path, s.dir, inner)
+			}
+		}
+	}
+}
+
+func TestBottomRoomsTouchNothing(t *testing.T) {
+	for _, s := range sources(t, parser.SkipObjectResolution) {
+		if s.test || !slices.Contains(bottom, room(s.dir)) {
+			continue
+		}
+		for _, path := range imports(&s) {
+			if slices.Contains(outside, path) {
+				t.Errorf("%s imports %s", s.path, path)
+			}
+		}
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.GoStmt:
+				t.Errorf("%s starts a goroutine", s.fset.Position(n.Pos()))
+			case *ast.SelectorExpr:
+				if x, ok := n.X.(*ast.Ident); ok && x.Name == "time" && slices.Contains([]string{"Now", "Since", "Until", "After", "Sleep", "NewTimer", "Tick"}, n.Sel.Name) {
+					t.Errorf("%s reads the clock", s.fset.Position(n.Pos()))
+				}
+			}
+			return true
+		})
+	}
+}
+
+func TestDependenciesHaveReasons(t *testing.T) {
+	b, err := os.ReadFile("go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := modfile.Parse("go.mod", b, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	direct := map[string]bool{}
+	for _, r := range f.Require {
+		if r.Indirect {
+			continue
+		}
+		direct[r.Mod.Path] = true
+		if modules[r.Mod.Path] == "" {
+			t.Errorf("%s is a direct dependency without a reason in the table of this test", r.Mod.Path)
+		}
+	}
+	for m := range modules {
+		if !direct[m] {
+			t.Errorf("%s has a reason and is no direct dependency", m)
+		}
+	}
+	if len(f.Replace) > 0 {
+		t.Error("go.mod replaces modules; go install would not work")
+	}
+}
+
+// Limits of size. What grows beyond them wants to be two things.
+const (
+	maxFile     = 600
+	maxFunction = 80
+)
+
+func TestShape(t *testing.T) {
+	documented, packages := map[string]bool{}, map[string]string{}
+	for _, s := range sources(t, parser.ParseComments|parser.SkipObjectResolution) {
+		for _, part := range strings.Split(s.dir, "/") {
+			if slices.Contains([]string{"util", "utils", "common", "helpers", "misc", "base", "shared", "models", "types", "pkg"}, part) {
+				t.Errorf("%s: a folder named %s says nothing of what is in it", s.path, part)
+			}
+		}
+		if !strings.HasSuffix(s.path, "_test.go") {
+			packages[s.dir] = s.path
+			documented[s.dir] = documented[s.dir] || s.file.Doc != nil
+		}
+		if s.test {
+			continue
+		}
+		if n := s.fset.Position(s.file.End()).Line; n > maxFile {
+			t.Errorf("%s has %d lines, %d are allowed", s.path, n, maxFile)
+		}
+		for _, d := range s.file.Decls {
+			fn, ok := d.(*ast.FuncDecl)
+			if !ok {
+				continue
+			}
+			if fn.Name.Name == "init" && fn.Recv == nil {
+				t.Errorf("%s: no init functions", s.fset.Position(fn.Pos()))
+			}
+			if n := s.fset.Position(fn.End()).Line - s.fset.Position(fn.Pos()).Line + 1; n > maxFunction {
+				t.Errorf("%s: %s has %d lines, %d are allowed", s.fset.Position(fn.Pos()), fn.Name.Name, n, maxFunction)
+			}
+		}
+	}
+	for dir, path := range packages {
+		if !documented[dir] {
+			t.Errorf("package %s has no package comment (%s)", dir, path)
+		}
+	}
+}
+
+// Migrations are append-only: a text that some database ran may not change.
+var migrationSums = map[string]string{}
+
+func TestMigrationsAreAppendOnly(t *testing.T) {
+	const dir = "internal/store/sqlstore/migrations"
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for _, e := range entries {
+		b, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := sha256.Sum256(b)
+		sum := hex.EncodeToString(h[:])
+		if migrationSums[e.Name()] != sum {
+			t.Errorf("migration %s has the sum %s and is recorded with %q: a released migration never changes, a new one is added to the table", e.Name(), sum, migrationSums[e.Name()])
+		}
+		seen++
+	}
+	if seen != len(migrationSums) {
+		t.Errorf("%d migrations are recorded, %d are there", len(migrationSums), seen)
+	}
+	for i, e := range entries {
+		if want := fmt.Sprintf("%04d_", i+1); !strings.HasPrefix(e.Name(), want) {
+			t.Errorf("migration %s does not follow its predecessor in number", e.Name())
+		}
+	}
+}

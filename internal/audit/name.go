@@ -1,0 +1,156 @@
+package audit
+
+// Name says what happened: a noun, a dot, a verb in the past.
+type Name string
+
+// The names of events.
+const (
+	ReleaseAccepted  Name = "release.accepted"
+	ReleaseUnchanged Name = "release.unchanged"
+	ReleaseImported  Name = "release.imported"
+
+	RefusedOverwrite     Name = "release.refused.overwrite"
+	RefusedRepackaged    Name = "release.refused.repackaged"
+	RefusedBuildMetadata Name = "release.refused.build-metadata"
+	RefusedFileName      Name = "release.refused.file-name"
+	RefusedVersion       Name = "release.refused.version-invalid"
+	RefusedMismatch      Name = "release.refused.mismatch"
+	RefusedValidation    Name = "release.refused.validation"
+	RefusedProvenance    Name = "release.refused.provenance"
+	RefusedPolicy        Name = "release.refused.policy"
+	RefusedLimit         Name = "release.refused.limit"
+	RefusedDigest        Name = "release.refused.digest"
+	RefusedAccess        Name = "release.refused.access"
+
+	ProvAttached        Name = "prov.attached"
+	ProvRefused         Name = "prov.refused"
+	AttestationAttached Name = "attestation.attached"
+	ReleaseYanked       Name = "release.yanked"
+	ReleaseUnyanked     Name = "release.unyanked"
+	DeleteRefused       Name = "delete.refused"
+	ArtifactPushed      Name = "artifact.pushed"
+	ArtifactDeleted     Name = "artifact.deleted"
+
+	LoginOK      Name = "login.ok"
+	LoginFailed  Name = "login.failed"
+	AuthFailures Name = "auth.failures"
+	AccessDenied Name = "access.denied"
+
+	TokenCreated    Name = "token.created"
+	TokenRevoked    Name = "token.revoked"
+	AccountCreated  Name = "account.created"
+	AccountRemoved  Name = "account.removed"
+	PasswordChanged Name = "password.changed"
+	RoleGranted     Name = "role.granted"
+	RoleRevoked     Name = "role.revoked"
+
+	ProjectCreated Name = "project.created"
+	ProjectSet     Name = "project.set"
+	ProjectCutOver Name = "project.cut-over"
+	ProjectRemoved Name = "project.removed"
+
+	IntegrityMismatch Name = "integrity.mismatch"
+	IntegrityMissing  Name = "integrity.missing"
+	LogRollback       Name = "log.rollback-detected"
+	LogKeyChanged     Name = "log.key-changed"
+)
+
+// Severity orders events for people.
+type Severity string
+
+// The severities, from the least.
+const (
+	Info   Severity = "info"   // the ordinary course of things
+	Notice Severity = "notice" // worth a look when one looks
+	Alert  Severity = "alert"  // somebody should look now
+)
+
+// Definition describes a name for help, documents and filters. Severity and
+// alerts belong to the program and not to the leaf: they may be judged anew.
+type Definition struct {
+	Name        Name     `json:"name"`
+	Description string   `json:"description"`
+	Severity    Severity `json:"severity"`
+	Alerts      bool     `json:"alerts"` // raises an alert, see Event.AlertKey
+}
+
+var definitions = [...]Definition{
+	{ReleaseAccepted, "a new release exists", Info, false},
+	{ReleaseUnchanged, "the same chart was pushed again; nothing changed", Info, false},
+	{ReleaseImported, "a release of an old repository was taken over, with the digest seen", Info, false},
+	{RefusedOverwrite, "other bytes were offered for a released version", Alert, true},
+	{RefusedRepackaged, "a released chart was offered under another manifest digest; the content is the same", Notice, false},
+	{RefusedBuildMetadata, "the version differs from a released one in build metadata only", Notice, false},
+	{RefusedFileName, "the archive's file name is that of another release", Notice, false},
+	{RefusedVersion, "the version is not strict SemVer 2", Info, false},
+	{RefusedMismatch, "file, tag, provenance and Chart.yaml disagree on name or version", Notice, false},
+	{RefusedValidation, "the archive or its Chart.yaml breaks a rule", Info, false},
+	{RefusedProvenance, "the provenance does not hold for the archive", Notice, false},
+	{RefusedPolicy, "a policy of the project refused the release", Notice, false},
+	{RefusedLimit, "the upload is over a limit", Notice, false},
+	{RefusedDigest, "the bytes do not have the digest that the client named", Notice, false},
+	{RefusedAccess, "somebody known tried to push without the right", Notice, false},
+	{ProvAttached, "provenance was added to a release after its push", Info, false},
+	{ProvRefused, "provenance was offered that does not match, or for the second time", Notice, false},
+	{AttestationAttached, "a signature or an attestation was added to a release", Info, false},
+	{ReleaseYanked, "a release was withdrawn from resolution", Notice, false},
+	{ReleaseUnyanked, "a yank was taken back", Notice, false},
+	{DeleteRefused, "somebody asked to delete a release", Alert, true},
+	{ArtifactPushed, "a manifest or tag was written in a project of kind artifacts", Info, false},
+	{ArtifactDeleted, "a manifest or tag was deleted in a project of kind artifacts", Notice, false},
+	{LoginOK, "somebody signed in", Info, false},
+	{LoginFailed, "a known account failed to sign in", Notice, false},
+	{AuthFailures, "requests without a valid credential, counted over a time", Notice, false},
+	{AccessDenied, "somebody known tried what no grant allows", Notice, false},
+	{TokenCreated, "a token was created", Notice, false},
+	{TokenRevoked, "a token was revoked", Notice, false},
+	{AccountCreated, "an account was created", Notice, false},
+	{AccountRemoved, "an account was removed", Notice, false},
+	{PasswordChanged, "the password of an account was changed", Notice, false},
+	{RoleGranted, "a grant was given", Notice, false},
+	{RoleRevoked, "a grant was taken away", Notice, false},
+	{ProjectCreated, "a project was created", Notice, false},
+	{ProjectSet, "the settings of a project were changed", Notice, false},
+	{ProjectCutOver, "the import of a project ended; the strict rules hold from here on", Notice, false},
+	{ProjectRemoved, "a project was removed; its names stay taken", Alert, true},
+	{IntegrityMismatch, "stored bytes do not have the digest in the log", Alert, true},
+	{IntegrityMissing, "bytes of a release are gone from the store", Alert, true},
+	{LogRollback, "the database is behind a checkpoint that was published", Alert, true},
+	{LogKeyChanged, "the server started with another log key", Alert, true},
+}
+
+// index finds a name in definitions; it is never written to.
+var index = func() map[Name]int {
+	m := make(map[Name]int, len(definitions))
+	for i, d := range definitions {
+		m[d.Name] = i
+	}
+	return m
+}()
+
+// Names lists every name in the order of the documents.
+func Names() []Definition { return append([]Definition(nil), definitions[:]...) }
+
+// Definition describes the name; ok is false for a name that this program does
+// not know, such as one that a later one wrote.
+func (n Name) Definition() (d Definition, ok bool) {
+	i, ok := index[n]
+	if !ok {
+		return Definition{}, false
+	}
+	return definitions[i], true
+}
+
+// wellFormed reports whether it has the form of a name: 3 to 64 lower-case
+// letters, hyphens and dots.
+func (n Name) wellFormed() bool {
+	if len(n) < 3 || len(n) > 64 {
+		return false
+	}
+	for i := range len(n) {
+		if c := n[i]; !('a' <= c && c <= 'z' || c == '.' || c == '-') {
+			return false
+		}
+	}
+	return true
+}

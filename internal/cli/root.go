@@ -1,0 +1,264 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// globalOptions are those of every command.
+type globalOptions struct {
+	server    string
+	tokenFile string
+	form      string
+	quiet     bool
+	color     string
+}
+
+func (o *globalOptions) register(f *pflag.FlagSet) {
+	f.StringVar(&o.server, "server", "", "URL of the server (default: CHARTKEEP_SERVER, then "+defaultServer+")")
+	f.StringVar(&o.tokenFile, "token-file", "", "file with the token (default: the token in CHARTKEEP_TOKEN)")
+	f.StringVarP(&o.form, "output", "o", formTable, "form of the result: "+strings.Join(forms, ", "))
+	f.BoolVarP(&o.quiet, "quiet", "q", false, "print the key alone, such as a digest or a name")
+	f.StringVar(&o.color, "color", "auto", "colour: auto, always, never")
+}
+
+func (o *globalOptions) check() error {
+	if !slices.Contains(forms, o.form) {
+		return usage("-o %s is not a form of output", o.form).try("-o %s", strings.Join(forms, "|"))
+	}
+	if !slices.Contains([]string{"auto", "always", "never"}, o.color) {
+		return usage("--color %s is none of auto, always and never", o.color)
+	}
+	return nil
+}
+
+// command describes a command that returns a result.
+type command struct {
+	use     string
+	short   string
+	long    string
+	example string
+	args    arguments
+	flags   func(*pflag.FlagSet)
+	// run does the work. It may return a result and an error.
+	run func(ctx context.Context, args []string) (result, error)
+	// complete offers values for the next argument; nil offers none.
+	complete func(ctx context.Context, args []string, begun string) []string
+	// files lets the shell offer file names, where complete is nil.
+	files bool
+}
+
+// arguments says how many a command takes, at least and at most; most -1 is no
+// bound. What names them in errors.
+type arguments struct {
+	least, most int
+	what        string
+}
+
+func (n arguments) check(cmd *cobra.Command, args []string) error {
+	switch {
+	case len(args) < n.least:
+		return usage("%s needs %s", cmd.CommandPath(), n.what).try("%s", strings.TrimSpace(firstExample(cmd)))
+	case n.most >= 0 && len(args) > n.most && n.most == 0:
+		return usage("%s takes no arguments, and %q was given", cmd.CommandPath(), args[0]).try("%s --help", cmd.CommandPath())
+	case n.most >= 0 && len(args) > n.most:
+		return usage("%s takes %s, and %q is one too many", cmd.CommandPath(), n.what, args[n.most]).try("%s --help", cmd.CommandPath())
+	}
+	return nil
+}
+
+// firstExample is the first line of a command's examples that is no comment.
+func firstExample(cmd *cobra.Command) string {
+	for line := range strings.SplitSeq(cmd.Example, "\n") {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
+			return line
+		}
+	}
+	return cmd.CommandPath() + " --help"
+}
+
+// leaf makes the cobra command of a command.
+func (a *app) leaf(c command) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: c.use, Short: c.short, Long: strings.TrimSpace(c.long), Example: indented(c.example),
+		Args: c.args.check,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := a.global.check(); err != nil {
+				return err
+			}
+			r, err := c.run(cmd.Context(), args)
+			if r != nil {
+				if perr := a.print(r); perr != nil && err == nil {
+					err = perr
+				}
+			}
+			return err
+		},
+		DisableFlagsInUseLine: true,
+	}
+	if c.flags != nil {
+		c.flags(cmd.Flags())
+	}
+	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
+		if c.complete != nil && (c.args.most < 0 || len(args) < c.args.most) {
+			return c.complete(cmd.Context(), args, begun), cobra.ShellCompDirectiveNoFileComp
+		}
+		if c.files {
+			return nil, cobra.ShellCompDirectiveDefault
+		}
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return cmd
+}
+
+// indented sets examples off from the margin.
+func indented(s string) string {
+	lines := strings.Split(strings.Trim(s, "\n"), "\n")
+	for i, l := range lines {
+		if l != "" {
+			lines[i] = "  " + l
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+// group makes a command that only has others below it.
+func group(use, short string, below ...*cobra.Command) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: use, Short: short,
+		Args: knownCommand,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.SuggestionsMinimumDistance = 2
+	cmd.AddCommand(below...)
+	return cmd
+}
+
+// knownCommand refuses a word behind a group, which would be a command.
+func knownCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	err := usage("%s has no command %q", cmd.CommandPath(), args[0])
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		return err.try("%s %s", cmd.CommandPath(), near[0])
+	}
+	return err.try("%s --help", cmd.CommandPath())
+}
+
+const rootLong = `
+Chartkeep is a Helm chart registry in which a released chart can never change,
+and everyone can check that.
+
+A release is written project/chart@version, such as team-a/web@1.4.2.`
+
+const rootExample = `
+chartkeep project create demo --public
+chartkeep push web-1.4.2.tgz --project demo
+chartkeep verify web-1.4.2.tgz --log-key log.vkey`
+
+// root makes the whole tree of commands.
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "chartkeep",
+		Short: "A Helm chart registry in which a released chart can never change",
+		Long:  strings.TrimSpace(rootLong), Example: indented(rootExample),
+		Args:          knownCommand,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		SilenceErrors: true, SilenceUsage: true,
+	}
+	root.SuggestionsMinimumDistance = 2
+	root.SetIn(a.stdin)
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usage("%s: %v", cmd.CommandPath(), err).try("%s --help", cmd.CommandPath())
+	})
+	root.SetUsageTemplate(usageTemplate)
+	a.global.register(root.PersistentFlags())
+	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(forms, cobra.ShellCompDirectiveNoFileComp))
+	_ = root.RegisterFlagCompletionFunc("color", cobra.FixedCompletions([]string{"auto", "always", "never"}, cobra.ShellCompDirectiveNoFileComp))
+
+	for _, part := range []struct {
+		id, title string
+		commands  []*cobra.Command
+	}{
+		{"server", "Run a server:", a.serverCommands()},
+		{"charts", "Release and use charts:", []*cobra.Command{
+			a.pushCommand(), a.pullCommand(), a.verifyCommand(), a.yankCommand(), a.unyankCommand(), a.releaseCommands()}},
+		{"manage", "Manage a registry:", []*cobra.Command{
+			a.projectCommands(), a.userCommands(), a.tokenCommands(), a.grantCommands()}},
+		{"records", "Read its records:", []*cobra.Command{a.logCommands(), a.auditCommands()}},
+	} {
+		if len(part.commands) == 0 {
+			continue
+		}
+		root.AddGroup(&cobra.Group{ID: part.id, Title: part.title})
+		for _, cmd := range part.commands {
+			cmd.GroupID = part.id
+			root.AddCommand(cmd)
+		}
+	}
+	root.AddCommand(a.versionCommand(), documentCommand())
+	root.AddCommand(topics()...)
+	a.completeFlags(root)
+	return root
+}
+
+// completeFlags offers values for the flags that have the same name and
+// meaning at every command.
+func (a *app) completeFlags(cmd *cobra.Command) {
+	for name, complete := range map[string]func(context.Context) []string{
+		"project": a.completeProjects, "role": completeRoles, "reason": a.completeReasons,
+	} {
+		if cmd.Flags().Lookup(name) != nil {
+			_ = cmd.RegisterFlagCompletionFunc(name, func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+				return complete(cmd.Context()), cobra.ShellCompDirectiveNoFileComp
+			})
+		}
+	}
+	for _, sub := range cmd.Commands() {
+		a.completeFlags(sub)
+	}
+}
+
+// usageTemplate is cobra's, with flags wrapped to 80 columns and the commands
+// by group.
+var usageTemplate = `Usage:{{if .Runnable}}
+  {{.UseLine}}{{end}}{{if .HasAvailableSubCommands}}
+  {{.CommandPath}} COMMAND{{end}}{{if .HasExample}}
+
+Examples:
+{{.Example}}{{end}}{{if .HasAvailableSubCommands}}{{$cmds := .Commands}}{{if eq (len .Groups) 0}}
+
+Commands:{{range $cmds}}{{if .IsAvailableCommand}}
+  {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}{{else}}{{range $group := .Groups}}
+
+{{.Title}}{{range $cmds}}{{if (and (eq .GroupID $group.ID) .IsAvailableCommand)}}
+  {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}{{end}}
+
+Other commands:{{range $cmds}}{{if (and (eq .GroupID "") (or .IsAvailableCommand (eq .Name "help")))}}
+  {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}{{end}}{{end}}{{if .HasAvailableLocalFlags}}
+
+Flags:
+{{.LocalFlags.FlagUsagesWrapped 80 | trimTrailingWhitespaces}}{{end}}{{if .HasAvailableInheritedFlags}}
+
+Flags of every command:
+{{.InheritedFlags.FlagUsagesWrapped 80 | trimTrailingWhitespaces}}{{end}}{{if .HasHelpSubCommands}}
+
+Help topics:{{range .Commands}}{{if .IsAdditionalHelpTopicCommand}}
+  {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}{{end}}
+`
+
+// oneOf words a choice for a message.
+func oneOf(words []string) string {
+	if len(words) < 2 {
+		return strings.Join(words, "")
+	}
+	return fmt.Sprintf("%s or %s", strings.Join(words[:len(words)-1], ", "), words[len(words)-1])
+}

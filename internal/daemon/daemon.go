@@ -1,0 +1,373 @@
+// Package daemon is the one place that knows every room: it reads the
+// configuration, makes the stores, the use cases and the doors, connects them,
+// and sees to start, reload and shutdown.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/chartkeep/chartkeep/internal/access"
+	"github.com/chartkeep/chartkeep/internal/audit"
+	"github.com/chartkeep/chartkeep/internal/chart"
+	"github.com/chartkeep/chartkeep/internal/release"
+	"github.com/chartkeep/chartkeep/internal/server"
+	"github.com/chartkeep/chartkeep/internal/server/api"
+	"github.com/chartkeep/chartkeep/internal/server/chartrepo"
+	"github.com/chartkeep/chartkeep/internal/server/metrics"
+	"github.com/chartkeep/chartkeep/internal/server/oci"
+	"github.com/chartkeep/chartkeep/internal/server/tiles"
+	"github.com/chartkeep/chartkeep/internal/server/web"
+	"github.com/chartkeep/chartkeep/internal/store/blob"
+	"github.com/chartkeep/chartkeep/internal/store/sqlstore"
+)
+
+// Version and Commit of this program, as its build says.
+func Version() (version, commit string) {
+	version = "devel"
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return version, ""
+	}
+	if v := info.Main.Version; v != "" && v != "(devel)" {
+		version = v
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			commit = s.Value
+		}
+	}
+	return version, commit
+}
+
+// Daemon is a server that is put together and listens.
+type Daemon struct {
+	cfg     Config
+	log     *slog.Logger
+	folder  *folder
+	keys    *keys
+	store   *sqlstore.Store
+	service *release.Service
+	handler *server.Server
+	cert    *server.Certificate
+	ln      net.Listener
+	told    *prometheus.CounterVec
+	first   string // the first admin token, at the first start
+}
+
+// Serve runs a server until ctx ends or the process is told to stop. What a
+// person should read at the start goes to out, what happens goes to logs.
+func Serve(ctx context.Context, cfg Config, out, logs io.Writer) error {
+	d, err := Open(ctx, cfg, logs)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	d.greet(out)
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	return d.Run(ctx)
+}
+
+// Open puts a server together and listens, but answers nobody yet.
+func Open(ctx context.Context, cfg Config, logs io.Writer) (_ *Daemon, err error) {
+	d := &Daemon{cfg: cfg, log: newLogger(&cfg, logs)}
+	defer func() {
+		if err != nil {
+			d.Close()
+		}
+	}()
+	if d.folder, err = openFolder(cfg.Data, cfg.Database == ""); err != nil {
+		return nil, err
+	}
+	if d.keys, err = d.folder.openKeys(cfg.LogOrigin); err != nil {
+		return nil, err
+	}
+	d.store, err = sqlstore.Open(ctx, sqlstore.Config{
+		SQLite: d.folder.file(fileDatabase), Postgres: cfg.Database, Origin: d.keys.origin,
+		Signer: d.keys.release, AuditSigner: d.keys.audit, VerifierKey: d.keys.verifier,
+	})
+	if err != nil {
+		return nil, err
+	}
+	blobs, err := blob.OpenDir(d.folder.file(dirBlobs))
+	if err != nil {
+		return nil, err
+	}
+	limits := chart.DefaultLimits()
+	d.service = release.New(release.Config{
+		Store: d.store, Blobs: blobs, Limits: limits, Secret: d.keys.secret, Service: d.keys.origin,
+		IndexCache: cache{d.folder.file(dirCache)}, Log: d.log,
+	})
+	if err := d.firstAdmin(ctx); err != nil {
+		return nil, err
+	}
+	if err := d.connect(limits); err != nil {
+		return nil, err
+	}
+	if d.ln, err = net.Listen("tcp", cfg.Listen); err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", cfg.Listen, err)
+	}
+	return d, nil
+}
+
+// Addr is the address that the server listens on.
+func (d *Daemon) Addr() net.Addr { return d.ln.Addr() }
+
+// Close ends what Open began. What was acknowledged is durable before.
+func (d *Daemon) Close() error {
+	if d.ln != nil {
+		d.ln.Close()
+	}
+	if d.store != nil {
+		d.store.Close()
+	}
+	if d.folder != nil {
+		d.folder.close()
+	}
+	return nil
+}
+
+func newLogger(cfg *Config, w io.Writer) *slog.Logger {
+	level, err := cfg.level()
+	if err != nil {
+		level = slog.LevelInfo // Load has refused it before
+	}
+	opt := &slog.HandlerOptions{Level: level}
+	if cfg.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, opt))
+	}
+	return slog.New(slog.NewTextHandler(w, opt))
+}
+
+// firstAdmin makes the first account and writes its token down.
+func (d *Daemon) firstAdmin(ctx context.Context) error {
+	secret, err := d.service.EnsureAdmin(ctx)
+	if err != nil || secret == "" {
+		return err
+	}
+	d.first = secret
+	path := d.folder.file(fileToken)
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return writeOnce(path, secret+"\n", 0o600)
+}
+
+// connect makes the doors and the way from a request to them.
+func (d *Daemon) connect(limits chart.Limits) error {
+	cfg := server.Config{Logger: d.log, Authenticator: d.service, AuthFailures: d.recordFailures}
+	var err error
+	if d.cfg.ExternalURL != "" {
+		if cfg.External, err = server.ParseExternalURL(d.cfg.ExternalURL); err != nil {
+			return err
+		}
+	}
+	if cfg.Proxies, err = server.ParseTrustedProxies(d.cfg.TrustedProxies); err != nil {
+		return err
+	}
+	if d.cfg.TLSCert != "" {
+		if d.cert, err = server.LoadCertificate(d.cfg.TLSCert, d.cfg.TLSKey, d.log); err != nil {
+			return err
+		}
+	}
+	m := metrics.New()
+	d.told = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "chartkeep_events_total",
+		Help: "Audit events by name, severity and result, as they were told.",
+	}, []string{"event", "severity", "result"})
+	logSize := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "chartkeep_log_size", Help: "Leaves in the transparency log.",
+	}, func() float64 {
+		info, err := d.service.LogInfo(context.Background())
+		if err != nil {
+			return -1
+		}
+		return float64(info.Size)
+	})
+	m.Registerer().MustRegister(d.told, logSize)
+	cfg.Recorder, cfg.Metrics = m, m.Handler()
+	cfg.Checks = []server.Check{{Name: "store", Run: d.service.Ready}}
+
+	version, commit := Version()
+	ociDoor := oci.New(d.service)
+	repo := chartrepo.New(d.service, chartrepo.Config{Version: version, MaxArchive: limits.Archive, TempDir: d.folder.file(dirCache)})
+	manage := api.New(d.service, api.Config{Version: version, Commit: commit})
+	log := tiles.New(d.service, func(r *http.Request) error { return d.service.MayReadLog(r.Context(), server.CallerOf(r)) })
+	pages, err := web.New(d.service, web.Config{Version: version})
+	if err != nil {
+		return err
+	}
+	d.handler = server.New(cfg, []server.Route{
+		{Prefix: "v2", Door: audit.DoorOCI, Serve: ociDoor.Serve, WriteError: oci.WriteError},
+		{Prefix: api.Prefix, Door: audit.DoorAPI, Serve: manage.Serve, WriteError: api.WriteError},
+		{Prefix: "api", Door: audit.DoorChartMuseum, Serve: repo.Serve, WriteError: chartrepo.WriteError},
+		{Prefix: "log", Door: audit.DoorAPI, Serve: log.Serve},
+		{Prefix: "ui", Door: audit.DoorWeb, Serve: pages.Serve, WriteError: pages.WriteError, Cookie: true, MaxBody: 1 << 20},
+		{Prefix: "", Door: audit.DoorClassic, Serve: repo.Serve, WriteError: chartrepo.WriteError},
+	})
+	return nil
+}
+
+// recordFailures puts the wrong credentials of a minute into the audit trail.
+func (d *Daemon) recordFailures(ctx context.Context, failures []server.AuthFailure) {
+	events := make([]audit.Event, 0, len(failures))
+	for _, f := range failures {
+		source := "many addresses"
+		if f.Source.IsValid() {
+			source = f.Source.String()
+		}
+		events = append(events, audit.Event{
+			Time: f.Last, Name: audit.AuthFailures, Actor: audit.ActorOf(access.Anonymous()), Door: f.Door,
+			Outcome: audit.Outcome{Result: audit.Denied, Rule: "credential"}, Source: audit.Source{IP: source},
+			Detail: map[string]string{audit.DetailCount: strconv.FormatInt(f.Count, 10), audit.DetailSince: f.First.UTC().Format(time.RFC3339)},
+		})
+	}
+	if err := d.store.Record(ctx, time.Now(), events...); err != nil {
+		d.log.ErrorContext(ctx, "record failed credentials", "error", err)
+	}
+}
+
+// Run answers requests until ctx ends, then lets running ones finish.
+func (d *Daemon) Run(ctx context.Context) error {
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopWork()
+	beside.Go(func() { d.handler.Run(work) })
+	beside.Go(func() { d.every(work, time.Minute, "maintain", d.service.Maintain) })
+	beside.Go(func() { d.every(work, time.Second, "tell events", d.tell) })
+	beside.Go(func() { d.reload(work) })
+	version, _ := Version()
+	d.log.InfoContext(ctx, "serving", "address", d.ln.Addr().String(), "data", d.folder.path, "log", d.keys.origin, "version", version, "tls", d.cert != nil)
+	err := server.Serve(ctx, d.ln, d.handler, d.cert, d.log)
+	d.log.InfoContext(ctx, "stopped")
+	return err
+}
+
+// every runs a job again and again until ctx ends, and once more then. A
+// failure is logged and the job goes on: it finds its work again.
+func (d *Daemon) every(ctx context.Context, pause time.Duration, name string, job func(context.Context) error) {
+	t := time.NewTicker(pause)
+	defer t.Stop()
+	for {
+		last := false
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			last = true
+		}
+		if err := job(context.WithoutCancel(ctx)); err != nil {
+			d.log.ErrorContext(ctx, "background work failed", "job", name, "error", err)
+		}
+		if last {
+			return
+		}
+	}
+}
+
+// tell hands what happened to the log and the metrics.
+func (d *Daemon) tell(ctx context.Context) error {
+	for {
+		n, err := d.store.Relay(ctx, 1000, func(records []release.AuditRecord) error {
+			for _, r := range records {
+				ev := &r.Event
+				def, _ := ev.Name.Definition()
+				d.told.WithLabelValues(string(ev.Name), string(def.Severity), string(ev.Outcome.Result)).Inc()
+				level := slog.LevelInfo
+				if def.Severity == audit.Alert {
+					level = slog.LevelWarn
+				}
+				d.log.Log(ctx, level, "event", "name", ev.Name, "project", ev.Resource.Project, "chart", ev.Resource.Chart,
+					"version", ev.Resource.Version, "result", ev.Outcome.Result, "rule", ev.Outcome.Rule, "actor", ev.Actor.ID,
+					"door", ev.Door, "request_id", ev.RequestID, "audit_index", r.Index)
+			}
+			return nil
+		})
+		if err != nil || n < 1000 {
+			return err
+		}
+	}
+}
+
+// reload takes a new certificate when the process is told to (SIGHUP).
+func (d *Daemon) reload(ctx context.Context) {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hup:
+			if d.cert == nil {
+				continue
+			}
+			if err := d.cert.Reload(); err != nil {
+				d.log.ErrorContext(ctx, "reload certificate", "error", err)
+			}
+		}
+	}
+}
+
+// greet tells a person what was started, and at the first start what to do.
+func (d *Daemon) greet(out io.Writer) {
+	url := d.URL()
+	if d.first == "" {
+		fmt.Fprintf(out, "Chartkeep serves %s from %s\n", url, d.folder.path)
+		return
+	}
+	host := strings.TrimPrefix(strings.TrimPrefix(url, "http://"), "https://")
+	fmt.Fprintf(out, `Chartkeep serves %s from %s
+
+This is its first start. The administrator's token, shown here once and kept in
+%s:
+
+  %s
+
+The public key of the log, for everybody who verifies, is in
+%s.
+
+Three commands to try in another terminal:
+
+  export CHARTKEEP_SERVER=%s CHARTKEEP_TOKEN=$(cat %s)
+  chartkeep project create demo --public
+  chartkeep push CHART-1.0.0.tgz --project demo
+  helm pull oci://%s/demo/CHART --version 1.0.0%s
+
+`, url, d.folder.path, d.folder.file(fileToken), d.first, d.folder.file(fileVerifier), url, d.folder.file(fileToken), host, d.plain())
+}
+
+func (d *Daemon) plain() string {
+	if d.cert == nil && d.cfg.ExternalURL == "" {
+		return " --plain-http"
+	}
+	return ""
+}
+
+// URL is how clients on this machine reach the server.
+func (d *Daemon) URL() string {
+	if d.cfg.ExternalURL != "" {
+		return d.cfg.ExternalURL
+	}
+	scheme := "http"
+	if d.cert != nil {
+		scheme = "https"
+	}
+	return scheme + "://" + d.ln.Addr().String()
+}

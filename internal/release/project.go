@@ -1,0 +1,136 @@
+package release
+
+import (
+	"context"
+
+	"github.com/chartkeep/chartkeep/internal/access"
+	"github.com/chartkeep/chartkeep/internal/audit"
+	"github.com/chartkeep/chartkeep/internal/problem"
+)
+
+// CreateProject makes a project. Its name and kind are chosen for ever.
+func (s *Service) CreateProject(ctx context.Context, c Caller, name string, opt ProjectOptions) (Project, error) {
+	if err := s.instance(ctx, c, access.ProjectCreate); err != nil {
+		return Project{}, err
+	}
+	if err := CheckProjectName(name); err != nil {
+		return Project{}, err
+	}
+	p := Project{Name: name, Kind: opt.Kind, Public: opt.Public, State: ProjectActive, Policy: opt.Policy, PolicyDigest: PolicyDigest(opt.Policy)}
+	p.CreatedBy, _ = actor(c)
+	switch p.Kind {
+	case "":
+		p.Kind = KindCharts
+	case KindCharts, KindArtifacts:
+	default:
+		return Project{}, problem.New(problem.Invalid, "project-kind", "there is no kind of project %.40q", p.Kind).
+			With("kinds", "%s, %s", KindCharts, KindArtifacts)
+	}
+	if opt.Importing {
+		if p.Kind != KindCharts {
+			return Project{}, problem.New(problem.Invalid, "project-import", "only a project of kind charts can take over history")
+		}
+		p.State = ProjectImporting
+	}
+	return s.store.CreateProject(ctx, p, s.event(c), s.now())
+}
+
+// Project returns a project that the caller may read.
+func (s *Service) Project(ctx context.Context, c Caller, name string) (Project, error) {
+	p, rest, err := s.project(ctx, c, name, access.ChartPull, false)
+	if err == nil && rest != "" {
+		err = s.noSuchProject(c, name)
+	}
+	return p, err
+}
+
+// FindProject returns the project that a path names or lies in, and the rest
+// of the path. It does not ask for a right, since the action is not known yet,
+// and tells nobody of a project that it may not know.
+func (s *Service) FindProject(ctx context.Context, c Caller, path string) (Project, string, error) {
+	p, rest, err := s.find(ctx, c, path)
+	return p, rest, err
+}
+
+// Projects lists the projects that the caller may read, by name. Cost: all
+// projects.
+func (s *Service) Projects(ctx context.Context, c Caller) ([]Project, error) {
+	all, err := s.store.AllProjects(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Project, 0, len(all))
+	for _, p := range all {
+		req := access.Request{Action: access.ChartPull, Project: p.Name, ProjectPublic: p.Public && p.State != ProjectRemoved}
+		if access.Allowed(c.Principal, req, s.now()) {
+			out = append(out, p)
+		}
+	}
+	return out, nil
+}
+
+// update asks for a right in a project and changes it under the store's lock.
+func (s *Service) update(ctx context.Context, c Caller, name string, action access.Action, verb string, event audit.Name, reason string, change func(Project) (Project, error)) (Project, error) {
+	p, rest, err := s.project(ctx, c, name, action, false)
+	if err != nil {
+		return p, err
+	}
+	if rest != "" {
+		return p, s.noSuchProject(c, name)
+	}
+	ev := s.event(c)
+	ev.Name, ev.Reason, ev.Action = event, reason, action
+	return s.store.UpdateProject(ctx, name, verb, ev, s.now(), func(p Project) (Project, error) {
+		if p.State == ProjectRemoved {
+			return p, problem.New(problem.Gone, "project-removed", "the project %s was removed", p.Name)
+		}
+		return change(p)
+	})
+}
+
+// SetProject changes who may read a project, or its policy. A policy never
+// touches what is released already.
+func (s *Service) SetProject(ctx context.Context, c Caller, name string, ch ProjectChange) (Project, error) {
+	return s.update(ctx, c, name, access.PolicyWrite, "set", audit.ProjectSet, "", func(p Project) (Project, error) {
+		if ch.Public != nil {
+			p.Public = *ch.Public
+		}
+		if ch.Policy != nil {
+			p.Policy, p.PolicyDigest = *ch.Policy, PolicyDigest(*ch.Policy)
+		}
+		return p, nil
+	})
+}
+
+// RemoveProject closes a project for ever. Its releases are no longer served;
+// its names stay taken, and its leaves stay in the log.
+func (s *Service) RemoveProject(ctx context.Context, c Caller, name, reason string) error {
+	if err := s.instance(ctx, c, access.InstanceAdmin); err != nil {
+		return err
+	}
+	if reason == "" {
+		return problem.New(problem.Invalid, "reason", "a project is removed for a reason, and none was given").
+			Suggest("chartkeep project remove %s --reason TEXT", name)
+	}
+	ev := s.event(c)
+	ev.Name, ev.Reason, ev.Action = audit.ProjectRemoved, reason, access.InstanceAdmin
+	_, err := s.store.UpdateProject(ctx, name, "removed", ev, s.now(), func(p Project) (Project, error) {
+		if p.State == ProjectRemoved {
+			return p, problem.New(problem.Conflict, "project-removed", "the project %s was removed already", p.Name)
+		}
+		p.State = ProjectRemoved
+		return p, nil
+	})
+	return err
+}
+
+// CutOver ends the import of history: from now on the strict rules hold.
+func (s *Service) CutOver(ctx context.Context, c Caller, name string) (Project, error) {
+	return s.update(ctx, c, name, access.HistoryImport, "cut-over", audit.ProjectCutOver, "", func(p Project) (Project, error) {
+		if p.State != ProjectImporting {
+			return p, problem.New(problem.Conflict, "project-not-importing", "project %s is %s, and there is nothing to cut over", p.Name, p.State)
+		}
+		p.State = ProjectActive
+		return p, nil
+	})
+}

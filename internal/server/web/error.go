@@ -1,0 +1,66 @@
+package web
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/chartkeep/chartkeep/internal/problem"
+	"github.com/chartkeep/chartkeep/internal/server"
+)
+
+// errorPage says what could not be done, what is known, and what to do next.
+type errorPage struct {
+	frame
+	Status     int
+	Code       string // the status in words
+	Head       string
+	Facts      []problem.Fact
+	Try        string
+	Command    bool // Try can be pasted into a shell
+	Changed    bool // the request was to change something
+	RequestID  string
+	SignIn     bool // the form is on the page of a 401
+	SignInForm formOf
+}
+
+var statusWords = map[int]string{
+	http.StatusBadRequest:            "not understood",
+	http.StatusUnauthorized:          "not signed in",
+	http.StatusForbidden:             "not allowed",
+	http.StatusNotFound:              "not found",
+	http.StatusMethodNotAllowed:      "not offered",
+	http.StatusConflict:              "refused",
+	http.StatusGone:                  "removed",
+	http.StatusRequestEntityTooLarge: "too large",
+	http.StatusUnprocessableEntity:   "refused by policy",
+	http.StatusTooManyRequests:       "too many attempts",
+	http.StatusInternalServerError:   "our fault",
+	http.StatusServiceUnavailable:    "not available",
+}
+
+// WriteError is the server.ErrorWriter of the door.
+func (d *Door) WriteError(w http.ResponseWriter, r *http.Request, status int, p *problem.Error) {
+	setSecurity(w.Header())
+	words, ok := statusWords[status]
+	if !ok {
+		words = strings.ToLower(http.StatusText(status))
+	}
+	page := &errorPage{
+		frame: d.bareFrame(r, sentence(words)), Status: status, Code: strconv.Itoa(status) + ", " + words,
+		Head: sentence(p.Message), Facts: p.Facts, Try: p.Try, RequestID: server.RequestID(r),
+		Changed: r.Method != http.MethodGet && r.Method != http.MethodHead,
+	}
+	page.Nav = "none"
+	first, _, _ := strings.Cut(p.Try, " ")
+	page.Command = first == "chartkeep" || first == "helm" || first == "curl"
+	if status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", challenge)
+		// Advice for command lines; here the form stands below.
+		page.Try, page.SignIn = "", true
+		page.SignInForm = formOf{page.Base, signInForm{Next: page.Here}}
+	}
+	if err := d.render(w, r, status, "error", page); err != nil {
+		server.WriteText(w, r, status, p)
+	}
+}

@@ -1,0 +1,178 @@
+package web
+
+import (
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/chartkeep/chartkeep/internal/problem"
+)
+
+// prefix is the path of the UI on the server, without the context path.
+const prefix = "/ui"
+
+// page is a page or a form's target.
+type page uint8
+
+const (
+	_           page = iota
+	pageRoot         // /ui, which leads to /ui/
+	pageHome         // /ui/: projects
+	pageSignIn       // /ui/sign-in
+	pageSignOut      // /ui/sign-out
+	pageTheme        // /ui/theme
+	pageProject      // /ui/projects/{project}
+	pageChart        // /ui/projects/{project}/charts/{chart}
+	pageRelease      // /ui/projects/{project}/charts/{chart}/{version}
+	pageYank         // /ui/projects/{project}/charts/{chart}/{version}/yank
+	pageUnyank       // /ui/projects/{project}/charts/{chart}/{version}/unyank
+	pageLog          // /ui/log
+	pageLeaf         // /ui/log/{index}
+	pageAudit        // /ui/audit
+	pageMe           // /ui/me
+	pageAsset        // /ui/assets/{name}
+)
+
+func (p page) readable() bool {
+	switch p {
+	case pageSignOut, pageTheme, pageYank, pageUnyank:
+		return false
+	}
+	return true
+}
+
+func (p page) methods() string {
+	switch {
+	case !p.readable():
+		return "POST"
+	case p == pageSignIn:
+		return "GET, HEAD, POST"
+	}
+	return "GET, HEAD"
+}
+
+// request is a path that was understood.
+type request struct {
+	page           page
+	project        string
+	chart, version string
+	index          int64
+	asset          string
+}
+
+// parse reads a path below /ui. A project can have several segments; none of
+// them, and no chart, is called "charts".
+func parse(path string) (request, error) {
+	rest, ok := strings.CutPrefix(path, prefix)
+	if !ok || len(path) > 2048 {
+		return request{}, noPage(path)
+	}
+	switch rest {
+	case "":
+		return request{page: pageRoot}, nil
+	case "/":
+		return request{page: pageHome}, nil
+	}
+	segs := strings.Split(rest, "/")[1:]
+	for _, s := range segs {
+		if s == "" || s == "." || s == ".." || strings.ContainsFunc(s, func(c rune) bool { return c < ' ' || c == 0x7f }) {
+			return request{}, noPage(path)
+		}
+	}
+	switch {
+	case len(segs) == 1:
+		if p := map[string]page{
+			"sign-in": pageSignIn, "sign-out": pageSignOut, "theme": pageTheme,
+			"log": pageLog, "audit": pageAudit, "me": pageMe,
+		}[segs[0]]; p != 0 {
+			return request{page: p}, nil
+		}
+	case segs[0] == "projects":
+		return parseProject(path, segs[1:])
+	case segs[0] == "log" && len(segs) == 2:
+		if n, err := strconv.ParseUint(segs[1], 10, 53); err == nil {
+			return request{page: pageLeaf, index: int64(n)}, nil
+		}
+	case segs[0] == "assets" && len(segs) == 2:
+		return request{page: pageAsset, asset: segs[1]}, nil
+	}
+	return request{}, noPage(path)
+}
+
+func parseProject(path string, segs []string) (request, error) {
+	at := slices.Index(segs, "charts")
+	if at < 0 {
+		return request{page: pageProject, project: strings.Join(segs, "/")}, nil
+	}
+	req := request{project: strings.Join(segs[:at], "/")}
+	rest := segs[at+1:]
+	if len(rest) > 0 {
+		req.chart = rest[0]
+	}
+	if len(rest) > 1 {
+		req.version = rest[1]
+	}
+	switch {
+	case at == 0:
+	case len(rest) == 1:
+		req.page = pageChart
+	case len(rest) == 2:
+		req.page = pageRelease
+	case len(rest) == 3 && rest[2] == "yank":
+		req.page = pageYank
+	case len(rest) == 3 && rest[2] == "unyank":
+		req.page = pageUnyank
+	}
+	if req.page == 0 {
+		return request{}, noPage(path)
+	}
+	return req, nil
+}
+
+func noPage(path string) error {
+	return problem.New(problem.NotFound, "page", "there is no page %s", shorten(path, 200))
+}
+
+func shorten(s string, most int) string {
+	if len(s) > most {
+		return strings.ToValidUTF8(s[:most], "") + "…"
+	}
+	return s
+}
+
+// The paths of pages, for links. base is the context path with /ui.
+
+func projectPath(base, project string) string {
+	return base + "/projects/" + escapeSegments(project)
+}
+
+func chartPath(base, project, chart string) string {
+	return projectPath(base, project) + "/charts/" + url.PathEscape(chart)
+}
+
+func releasePath(base, project, chart, version string) string {
+	return chartPath(base, project, chart) + "/" + url.PathEscape(version)
+}
+
+func leafPath(base string, index int64) string {
+	return base + "/log/" + strconv.FormatInt(index, 10)
+}
+
+func escapeSegments(s string) string {
+	segs := strings.Split(s, "/")
+	for i := range segs {
+		segs[i] = url.PathEscape(segs[i])
+	}
+	return strings.Join(segs, "/")
+}
+
+// parseRef reads project/chart@version.
+func parseRef(s string) (project, chart, version string, ok bool) {
+	path, version, ok := strings.Cut(strings.TrimSpace(s), "@")
+	slash := strings.LastIndexByte(path, '/')
+	if !ok || slash < 1 || slash == len(path)-1 || version == "" {
+		return "", "", "", false
+	}
+	return path[:slash], path[slash+1:], version, true
+}

@@ -1,0 +1,249 @@
+package sqlstore
+
+import (
+	"context"
+	"time"
+
+	"github.com/chartkeep/chartkeep/internal/access"
+	"github.com/chartkeep/chartkeep/internal/audit"
+	"github.com/chartkeep/chartkeep/internal/problem"
+	"github.com/chartkeep/chartkeep/internal/release"
+)
+
+// changeIdentity runs one change of accounts, grants or tokens with its audit
+// event. change returns a refusal when there is nothing to change.
+func (s *Store) changeIdentity(ctx context.Context, ev audit.Event, now time.Time, change func(*batch) (refusal, err error)) error {
+	var refusal error
+	err := s.write(ctx, true, func(b *batch) error {
+		var err error
+		if refusal, err = change(b); err != nil || refusal != nil {
+			return err
+		}
+		ev.Outcome, ev.Time = allowed, now
+		return b.record(ev)
+	})
+	if err == nil {
+		err = refusal
+	}
+	return err
+}
+
+// CreateAccount implements release.Identities.
+func (s *Store) CreateAccount(ctx context.Context, a release.Account, passwordHash string, ev audit.Event, now time.Time) error {
+	return s.changeIdentity(ctx, ev, now, func(b *batch) (error, error) {
+		n, err := b.w.exec(b.ctx, "INSERT INTO account (id, name, kind, password, disabled, created) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+			a.ID, a.Name, a.Kind, passwordHash, flag(a.Disabled), millis(now))
+		if err == nil && n == 0 {
+			return problem.New(problem.Conflict, "account-exists", "there is an account %s already", a.Name).Suggest("chartkeep user list"), nil
+		}
+		return nil, err
+	})
+}
+
+// SetPassword implements release.Identities.
+func (s *Store) SetPassword(ctx context.Context, accountID, passwordHash string, ev audit.Event, now time.Time) error {
+	return s.changeIdentity(ctx, ev, now, func(b *batch) (error, error) {
+		n, err := b.w.exec(b.ctx, "UPDATE account SET password = ? WHERE id = ?", passwordHash, accountID)
+		return noneChanged(n, "account", accountID), err
+	})
+}
+
+// SetAccountDisabled implements release.Identities.
+func (s *Store) SetAccountDisabled(ctx context.Context, accountID string, disabled bool, ev audit.Event, now time.Time) error {
+	return s.changeIdentity(ctx, ev, now, func(b *batch) (error, error) {
+		n, err := b.w.exec(b.ctx, "UPDATE account SET disabled = ? WHERE id = ?", flag(disabled), accountID)
+		return noneChanged(n, "account", accountID), err
+	})
+}
+
+func noneChanged(n int64, what, id string) error {
+	if n > 0 {
+		return nil
+	}
+	return problem.New(problem.NotFound, what, "there is no %s %s", what, id)
+}
+
+const selectAccount = "SELECT id, name, kind, disabled, created, password FROM account"
+
+func scanAccount(row scanner) (a release.Account, password string, err error) {
+	var disabled, created int64
+	err = row.Scan(&a.ID, &a.Name, &a.Kind, &disabled, &created, &password)
+	a.Disabled, a.Created = disabled != 0, fromMillis(created)
+	return a, password, err
+}
+
+// AccountByName implements release.Identities. One look-up by key.
+func (s *Store) AccountByName(ctx context.Context, name string) (release.Account, string, error) {
+	a, password, err := scanAccount(s.queryRow(ctx, selectAccount+" WHERE name = ?", name))
+	if notFound(err) {
+		return a, "", noneChanged(0, "account", name)
+	}
+	return a, password, fault("read account", err)
+}
+
+// AccountByID implements release.Identities. One look-up by key.
+func (s *Store) AccountByID(ctx context.Context, id string) (release.Account, error) {
+	a, _, err := scanAccount(s.queryRow(ctx, selectAccount+" WHERE id = ?", id))
+	if notFound(err) {
+		return a, noneChanged(0, "account", id)
+	}
+	return a, fault("read account", err)
+}
+
+// Accounts implements release.Identities. Cost: all accounts.
+func (s *Store) Accounts(ctx context.Context) ([]release.Account, error) {
+	var out []release.Account
+	err := s.query(ctx, selectAccount+" ORDER BY name", func(r scanner) error {
+		a, _, err := scanAccount(r)
+		out = append(out, a)
+		return err
+	})
+	return out, err
+}
+
+func (b *batch) insertGrant(subject string, g *access.Grant, now time.Time) {
+	b.insert("INSERT INTO access_grant (id, subject, role, project, chart, versions, expires, created) VALUES",
+		g.ID, subject, string(g.Role), g.Project, g.Chart, string(g.Versions), millis(g.Expires), millis(now))
+}
+
+// AddGrant implements release.Identities.
+func (s *Store) AddGrant(ctx context.Context, accountID string, g access.Grant, ev audit.Event, now time.Time) error {
+	return s.changeIdentity(ctx, ev, now, func(b *batch) (error, error) {
+		b.insertGrant(accountID, &g, now)
+		return nil, nil
+	})
+}
+
+// RevokeGrant implements release.Identities.
+func (s *Store) RevokeGrant(ctx context.Context, id string, ev audit.Event, now time.Time) error {
+	return s.changeIdentity(ctx, ev, now, func(b *batch) (error, error) {
+		n, err := b.w.exec(b.ctx, "DELETE FROM access_grant WHERE id = ?", id)
+		return noneChanged(n, "grant", id), err
+	})
+}
+
+const grantColumns = "g.id, g.role, g.project, g.chart, g.versions, g.expires"
+
+func scanGrant(row scanner, before ...any) (access.Grant, error) {
+	var g access.Grant
+	var role, versions string
+	var expires int64
+	err := row.Scan(append(before, &g.ID, &role, &g.Project, &g.Chart, &versions, &expires)...)
+	g.Role, g.Versions, g.Expires = access.Role(role), access.VersionKind(versions), fromMillis(expires)
+	return g, err
+}
+
+// GrantsOf implements release.Identities. Cost: the account's grants, or all.
+func (s *Store) GrantsOf(ctx context.Context, accountID string) ([]release.AccountGrant, error) {
+	query := "SELECT a.name, " + grantColumns + " FROM access_grant g JOIN account a ON a.id = g.subject"
+	var args []any
+	if accountID != "" {
+		query += " WHERE g.subject = ?"
+		args = append(args, accountID)
+	}
+	var out []release.AccountGrant
+	err := s.query(ctx, query+" ORDER BY a.name, g.created, g.id", func(r scanner) error {
+		var ag release.AccountGrant
+		var err error
+		ag.Grant, err = scanGrant(r, &ag.Account)
+		out = append(out, ag)
+		return err
+	}, args...)
+	return out, err
+}
+
+func (s *Store) grantsOfSubject(ctx context.Context, subject string) ([]access.Grant, error) {
+	var out []access.Grant
+	err := s.query(s.quick(ctx), "SELECT "+grantColumns+" FROM access_grant g WHERE g.subject = ? ORDER BY g.created, g.id", func(r scanner) error {
+		g, err := scanGrant(r)
+		out = append(out, g)
+		return err
+	}, subject)
+	return out, err
+}
+
+// CreateToken implements release.Identities.
+func (s *Store) CreateToken(ctx context.Context, t release.Token, hash [32]byte, ev audit.Event, now time.Time) error {
+	return s.changeIdentity(ctx, ev, now, func(b *batch) (error, error) {
+		if _, err := b.w.exec(b.ctx, "INSERT INTO token (id, hash, account, personal, name, created, expires, revoked, last_used) VALUES (?, ?, ?, ?, ?, ?, ?, 0, 0)",
+			t.ID, hash[:], t.AccountID, flag(t.Personal), t.Name, millis(now), millis(t.Expires)); err != nil {
+			return nil, err
+		}
+		for i := range t.Grants {
+			b.insertGrant(t.ID, &t.Grants[i], now)
+		}
+		return nil, nil
+	})
+}
+
+// RevokeToken implements release.Identities.
+func (s *Store) RevokeToken(ctx context.Context, id string, ev audit.Event, now time.Time) error {
+	return s.changeIdentity(ctx, ev, now, func(b *batch) (error, error) {
+		n, err := b.w.exec(b.ctx, "UPDATE token SET revoked = ? WHERE id = ? AND revoked = 0", millis(now), id)
+		return noneChanged(n, "valid token", id), err
+	})
+}
+
+const selectToken = "SELECT t.id, t.name, t.personal, t.created, t.expires, t.revoked, t.last_used, t.hash, a.id, a.name, a.kind, a.disabled FROM token t JOIN account a ON a.id = t.account"
+
+func scanToken(row scanner) (t release.Token, hash [32]byte, a release.Account, err error) {
+	var personal, created, expires, revoked, used, disabled int64
+	var h []byte
+	err = row.Scan(&t.ID, &t.Name, &personal, &created, &expires, &revoked, &used, &h, &a.ID, &a.Name, &a.Kind, &disabled)
+	copy(hash[:], h)
+	a.Disabled = disabled != 0
+	t.Account, t.AccountID, t.Personal = a.Name, a.ID, personal != 0
+	t.Created, t.Expires, t.Revoked, t.LastUsed = fromMillis(created), fromMillis(expires), fromMillis(revoked), fromMillis(used)
+	return t, hash, a, err
+}
+
+// TokenByID implements release.Identities. Two look-ups by key.
+func (s *Store) TokenByID(ctx context.Context, id string) (release.Credential, error) {
+	t, hash, a, err := scanToken(s.queryRow(ctx, selectToken+" WHERE t.id = ?", id))
+	if notFound(err) {
+		return release.Credential{}, noneChanged(0, "token", id)
+	}
+	if err != nil {
+		return release.Credential{}, fault("read token", err)
+	}
+	c := release.Credential{TokenID: t.ID, Name: t.Name, Personal: t.Personal, Hash: hash, Expires: t.Expires, Revoked: t.Revoked, Account: a}
+	c.Grants, err = s.grantsOfSubject(ctx, id)
+	return c, err
+}
+
+// Tokens implements release.Identities. Cost: the tokens, and their grants.
+func (s *Store) Tokens(ctx context.Context, accountID string) ([]release.Token, error) {
+	query := selectToken
+	var args []any
+	if accountID != "" {
+		query += " WHERE t.account = ?"
+		args = append(args, accountID)
+	}
+	var out []release.Token
+	err := s.query(ctx, query+" ORDER BY a.name, t.created, t.id", func(r scanner) error {
+		t, _, _, err := scanToken(r)
+		out = append(out, t)
+		return err
+	}, args...)
+	if err != nil {
+		return nil, err
+	}
+	for i := range out {
+		if out[i].Grants, err = s.grantsOfSubject(ctx, out[i].ID); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// TouchTokens implements release.Identities. One row by key for each token.
+func (s *Store) TouchTokens(ctx context.Context, used map[string]time.Time) error {
+	return s.write(ctx, false, func(b *batch) error {
+		for id, at := range used {
+			if _, err := b.w.exec(b.ctx, "UPDATE token SET last_used = ? WHERE id = ? AND last_used < ?", millis(at), id, millis(at)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}

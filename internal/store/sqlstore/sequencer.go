@@ -1,0 +1,314 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"fmt"
+	"runtime/debug"
+
+	"github.com/chartkeep/chartkeep/internal/problem"
+)
+
+// maxBatch bounds how many operations share one transaction.
+const maxBatch = 512
+
+// operation is a piece of work inside a transaction. run may be called more
+// than once, each time against a database in which it did not happen yet; so
+// it must set its results afresh. A refusal that is to be recorded is a
+// result, not an error: an error undoes what run did.
+type operation struct {
+	ctx     context.Context
+	run     func(*batch) error
+	durable bool
+	done    chan error
+}
+
+// sequencer is the one writer of a process. It takes whatever is queued, runs
+// it in one transaction and commits once, so that many publishers share the
+// price of one flush. Several processes on one PostgreSQL take turns at the
+// head row of the log.
+type sequencer struct {
+	store *Store
+	queue chan *operation
+	quit  chan struct{}
+	idle  chan struct{} // closed when the goroutine has ended
+}
+
+func newSequencer(s *Store) *sequencer {
+	q := &sequencer{store: s, queue: make(chan *operation, maxBatch), quit: make(chan struct{}), idle: make(chan struct{})}
+	go q.loop()
+	return q
+}
+
+// write runs an operation and returns when it is committed. When ctx ends
+// first the operation may still happen.
+func (s *Store) write(ctx context.Context, durable bool, run func(*batch) error) error {
+	op := &operation{ctx: ctx, run: run, durable: durable, done: make(chan error, 1)}
+	select {
+	case s.seq.queue <- op:
+	case <-s.seq.quit:
+		return errClosing()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case err := <-op.done:
+		return err
+	case <-s.seq.idle:
+		// The loop ended; it may have answered just before.
+		select {
+		case err := <-op.done:
+			return err
+		default:
+			return errClosing()
+		}
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func errClosing() error {
+	return problem.New(problem.Unavailable, "stopping", "The server is stopping. Nothing was changed.").
+		Suggest("repeat the request")
+}
+
+func (q *sequencer) close() {
+	close(q.quit)
+	<-q.idle
+}
+
+func (q *sequencer) loop() {
+	defer close(q.idle)
+	ops := make([]*operation, 0, maxBatch)
+	for {
+		ops = ops[:0]
+		select {
+		case op := <-q.queue:
+			ops = append(ops, op)
+		case <-q.quit:
+			for { // what was queued before the end is still done
+				if ops = q.gather(ops[:0]); len(ops) == 0 {
+					return
+				}
+				q.commit(ops)
+			}
+		}
+		ops = q.gather(ops)
+		q.commit(ops)
+	}
+}
+
+// gather adds what is queued now.
+func (q *sequencer) gather(ops []*operation) []*operation {
+	for len(ops) < maxBatch {
+		select {
+		case op := <-q.queue:
+			ops = append(ops, op)
+		default:
+			return ops
+		}
+	}
+	return ops
+}
+
+// commit runs operations in one transaction and answers each of them. When one
+// of them fails, the transaction is undone and the halves are tried apart, so
+// that nobody fails for what another did: one bad operation among n costs
+// about 2 log n transactions, and none costs nothing. When the database itself
+// fails, all get its error.
+func (q *sequencer) commit(ops []*operation) {
+	live := ops[:0]
+	for _, op := range ops {
+		if err := op.ctx.Err(); err != nil {
+			op.done <- err // nobody waits any more
+			continue
+		}
+		live = append(live, op)
+	}
+	if len(live) == 0 {
+		return
+	}
+	stage, err := q.try(live)
+	for again := 0; again < maxRepeats && collided(err); again++ {
+		stage, err = q.try(live)
+	}
+	if half := len(live) / 2; err != nil && stage == running && half > 0 {
+		q.commit(live[:half])
+		q.commit(live[half:])
+		return
+	}
+	for _, op := range live {
+		op.done <- err
+	}
+}
+
+// maxRepeats is how often a transaction is repeated that PostgreSQL undid
+// because of another one, such as a deadlock of two processes that link the
+// same blobs.
+const maxRepeats = 5
+
+// stage says how far a transaction came.
+type stage int
+
+const (
+	beginning  stage = iota // nothing was run yet
+	running                 // operations were run, and all of it was undone
+	committing              // whether it happened is not known
+)
+
+// try runs operations in one transaction.
+func (q *sequencer) try(ops []*operation) (at stage, err error) {
+	s := q.store
+	// Not the operations' contexts: one client that hangs up must not undo
+	// the others' work.
+	ctx, cancel := s.patience()
+	defer cancel()
+	durable := false
+	for _, op := range ops {
+		durable = durable || op.durable
+	}
+	w, err := s.beginWriter(ctx, durable)
+	if err != nil {
+		return beginning, err
+	}
+	b := &batch{ctx: ctx, store: s, w: w, clock: s.now()}
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("operation panicked: %v\n%s", r, debug.Stack())
+		}
+		if err != nil {
+			if _, rerr := w.exec(context.WithoutCancel(ctx), "ROLLBACK"); rerr != nil {
+				s.closeWriter()
+			}
+			s.projects.forget()
+		}
+	}()
+	if durable {
+		if err := b.lock(); err != nil {
+			return beginning, fault("lock log", err)
+		}
+	}
+	at = running
+	for _, op := range ops {
+		if err := op.run(b); err != nil {
+			return at, fault("write", err)
+		}
+	}
+	if err := b.finish(); err != nil {
+		return at, fault("write", err)
+	}
+	at = committing
+	if _, err := w.exec(ctx, "COMMIT"); err != nil {
+		return at, unknownOutcome(err)
+	}
+	b.committed()
+	return at, nil
+}
+
+// unknownOutcome is the answer when a commit failed: it may have happened all
+// the same. Whoever repeats the request finds out.
+func unknownOutcome(err error) error {
+	if collided(err) {
+		return err
+	}
+	return problem.New(problem.Unavailable, "commit", "The database failed while it stored the change. Whether it was stored is not known.").
+		Suggest("repeat the request: what was stored is then answered as unchanged").
+		Because(fmt.Errorf("commit: %w", err))
+}
+
+// writer is the connection of the sequencer with its prepared statements.
+type writer struct {
+	conn       *sql.Conn
+	dialect    dialect
+	statements map[string]*sql.Stmt
+}
+
+// beginWriter begins a transaction. A connection that broke while it was idle,
+// as after a restart of PostgreSQL, is replaced once.
+func (s *Store) beginWriter(ctx context.Context, durable bool) (*writer, error) {
+	for {
+		fresh := s.w == nil
+		if fresh {
+			conn, err := s.writePool.Conn(ctx)
+			if err != nil {
+				return nil, fault("open writer", err)
+			}
+			s.w = &writer{conn: conn, dialect: s.dialect, statements: map[string]*sql.Stmt{}}
+		}
+		var err error
+		for _, statement := range s.dialect.begin(durable) {
+			if err == nil {
+				_, err = s.w.exec(ctx, statement)
+			}
+		}
+		if err == nil {
+			return s.w, nil
+		}
+		s.closeWriter()
+		if fresh || !s.dialect.postgres {
+			return nil, fault("begin transaction", err)
+		}
+	}
+}
+
+// closeWriter gives a connection up that may be in the middle of something.
+func (s *Store) closeWriter() {
+	if s.w == nil {
+		return
+	}
+	s.w.conn.Raw(func(any) error { return driver.ErrBadConn })
+	s.w.conn.Close()
+	s.w = nil
+}
+
+func (w *writer) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
+	if st := w.statements[query]; st != nil {
+		return st, nil
+	}
+	st, err := w.conn.PrepareContext(ctx, w.dialect.rebind(query))
+	if err != nil {
+		return nil, err
+	}
+	w.statements[query] = st
+	return st, nil
+}
+
+func (w *writer) exec(ctx context.Context, query string, args ...any) (int64, error) {
+	if len(args) == 0 {
+		_, err := w.conn.ExecContext(ctx, query)
+		return 0, err
+	}
+	st, err := w.prepare(ctx, query)
+	if err != nil {
+		return 0, err
+	}
+	r, err := st.ExecContext(ctx, args...)
+	if err != nil {
+		return 0, err
+	}
+	return r.RowsAffected()
+}
+
+func (w *writer) row(ctx context.Context, query string, args ...any) scanner {
+	st, err := w.prepare(ctx, query)
+	if err != nil {
+		return failedRow{err}
+	}
+	return st.QueryRowContext(ctx, args...)
+}
+
+func (w *writer) rows(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	st, err := w.prepare(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	return st.QueryContext(ctx, args...)
+}
+
+// scanner is a row, or the error that kept us from it.
+type scanner interface{ Scan(dest ...any) error }
+
+type failedRow struct{ err error }
+
+func (r failedRow) Scan(...any) error { return r.err }
