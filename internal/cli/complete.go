@@ -19,14 +19,14 @@ const (
 
 // offers lists names from the server. Whatever goes wrong, there is nothing to
 // offer, and nobody to tell.
-func offers[T any](ctx context.Context, a *app, list func(*client.Client) func(context.Context, client.Page) (client.List[T], error), name func(T) string) []string {
+func offers[T any](ctx context.Context, a *app, list func(*client.Client, context.Context, client.Page) (client.List[T], error), name func(T) string) []string {
 	c, err := a.client()
 	if err != nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, completeIn)
 	defer cancel()
-	l, err := list(c)(ctx, client.Page{Limit: maxOffers})
+	l, err := list(c, ctx, client.Page{Limit: maxOffers})
 	if err != nil {
 		return nil
 	}
@@ -38,8 +38,7 @@ func offers[T any](ctx context.Context, a *app, list func(*client.Client) func(c
 }
 
 func (a *app) completeProjects(ctx context.Context) []string {
-	return offers(ctx, a, func(c *client.Client) func(context.Context, client.Page) (client.List[client.Project], error) { return c.Projects },
-		func(p client.Project) string { return p.Name + "\t" + p.Kind })
+	return offers(ctx, a, (*client.Client).Projects, func(p client.Project) string { return p.Name + "\t" + p.Kind })
 }
 
 func (a *app) completeProjectArg(ctx context.Context, _ []string, _ string) []string {
@@ -47,36 +46,29 @@ func (a *app) completeProjectArg(ctx context.Context, _ []string, _ string) []st
 }
 
 func (a *app) completeAccountArg(ctx context.Context, _ []string, _ string) []string {
-	return offers(ctx, a, func(c *client.Client) func(context.Context, client.Page) (client.List[client.Account], error) { return c.Accounts },
-		func(x client.Account) string { return x.Name + "\t" + x.Kind })
+	return offers(ctx, a, (*client.Client).Accounts, func(x client.Account) string { return x.Name + "\t" + x.Kind })
 }
 
 func (a *app) completeTokenArg(ctx context.Context, _ []string, _ string) []string {
-	return offers(ctx, a, func(c *client.Client) func(context.Context, client.Page) (client.List[client.Token], error) { return c.Tokens },
-		func(t client.Token) string { return t.ID + "\t" + printable(t.Name) })
+	return offers(ctx, a, (*client.Client).Tokens, func(t client.Token) string { return t.ID + "\t" + printable(t.Name) })
 }
 
 func (a *app) completeGrantArg(ctx context.Context, _ []string, _ string) []string {
-	return offers(ctx, a, func(c *client.Client) func(context.Context, client.Page) (client.List[client.AccountGrant], error) {
-		return func(ctx context.Context, p client.Page) (client.List[client.AccountGrant], error) {
-			return c.Grants(ctx, "", p)
-		}
+	return offers(ctx, a, func(c *client.Client, ctx context.Context, p client.Page) (client.List[client.AccountGrant], error) {
+		return c.Grants(ctx, "", p)
 	}, func(g client.AccountGrant) string { return g.Grant.ID + "\t" + g.Account })
 }
 
 func (a *app) completeReasons(ctx context.Context) []string {
-	return offers(ctx, a, func(c *client.Client) func(context.Context, client.Page) (client.List[client.YankReason], error) { return c.YankReasons },
-		func(r client.YankReason) string { return r.Code + "\t" + r.Meaning })
+	return offers(ctx, a, (*client.Client).YankReasons, func(r client.YankReason) string { return r.Code + "\t" + r.Meaning })
 }
 
 // completeRef offers projects, then the charts of a project, then the versions
 // of a chart.
 func (a *app) completeRef(ctx context.Context, _ []string, begun string) []string {
 	if ref, err := client.ParseRef(strings.TrimSuffix(begun, "@")); err == nil && strings.Contains(begun, "@") {
-		return offers(ctx, a, func(c *client.Client) func(context.Context, client.Page) (client.List[client.Release], error) {
-			return func(ctx context.Context, p client.Page) (client.List[client.Release], error) {
-				return c.Releases(ctx, ref.Project, ref.Chart, p)
-			}
+		return offers(ctx, a, func(c *client.Client, ctx context.Context, p client.Page) (client.List[client.Release], error) {
+			return c.Releases(ctx, ref.Project, ref.Chart, p)
 		}, func(r client.Release) string { return ref.Project + "/" + ref.Chart + "@" + r.Version })
 	}
 	projects := a.completeProjects(ctx)
@@ -90,10 +82,8 @@ func (a *app) completeRef(ctx context.Context, _ []string, begun string) []strin
 		}
 		return projects
 	}
-	return offers(ctx, a, func(c *client.Client) func(context.Context, client.Page) (client.List[client.ChartSummary], error) {
-		return func(ctx context.Context, p client.Page) (client.List[client.ChartSummary], error) {
-			return c.Charts(ctx, projects[at], p)
-		}
+	return offers(ctx, a, func(c *client.Client, ctx context.Context, p client.Page) (client.List[client.ChartSummary], error) {
+		return c.Charts(ctx, projects[at], p)
 	}, func(s client.ChartSummary) string { return projects[at] + "/" + s.Name + "@" })
 }
 

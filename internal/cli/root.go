@@ -106,7 +106,11 @@ func (a *app) leaf(c command) *cobra.Command {
 	}
 	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
 		if c.complete != nil && (c.args.most < 0 || len(args) < c.args.most) {
-			return c.complete(cmd.Context(), args, begun), cobra.ShellCompDirectiveNoFileComp
+			offered := c.complete(cmd.Context(), args, begun)
+			if slices.ContainsFunc(offered, func(s string) bool { return strings.HasSuffix(s, "/") || strings.HasSuffix(s, "@") }) {
+				return offered, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+			}
+			return offered, cobra.ShellCompDirectiveNoFileComp
 		}
 		if c.files {
 			return nil, cobra.ShellCompDirectiveDefault

@@ -68,7 +68,10 @@ func newFake() *fake {
 	}
 }
 
-var _ Registry = (*fake)(nil)
+var (
+	_ Registry = (*fake)(nil)
+	_ Registry = (*release.Service)(nil)
+)
 
 func user(name string) access.Principal {
 	return access.Principal{ID: "usr-" + name, Name: name, Kind: access.KindUser}

@@ -168,7 +168,8 @@ func parseRange(header string, size int64) (p part, offset, length int64) {
 
 // parseContentRange reads the Content-Range header of an uploaded piece, which
 // the specification writes without a unit: ^[0-9]+-[0-9]+$, both ends
-// inclusive.
+// inclusive. An end just before the beginning is how some clients write a piece
+// without bytes.
 func parseContentRange(header string) (offset, length int64, ok bool) {
 	first, last, ok := strings.Cut(header, "-")
 	if !ok {
@@ -176,7 +177,7 @@ func parseContentRange(header string) (offset, length int64, ok bool) {
 	}
 	from, ok1 := number(first)
 	to, ok2 := number(last)
-	if !ok1 || !ok2 || to < from || to == math.MaxInt64 {
+	if !ok1 || !ok2 || to < from-1 || to == math.MaxInt64 {
 		return 0, 0, false
 	}
 	return from, to - from + 1, true

@@ -18,52 +18,55 @@ var (
 	d512   = "sha512:" + strings.Repeat("0b", 64)
 )
 
+var manyTags = "?tag=" + strings.Repeat("x&tag=", MaxTags) + "y"
+
+var parseCases = []struct {
+	method, url string
+	want        Request // Limit 0 stands for -1
+}{
+	{"GET", "/v2/", Request{Kind: KindPing, Resource: ResourceRoot}},
+	{"HEAD", "/v2/", Request{Kind: KindPing, Resource: ResourceRoot}},
+	{"GET", "/v2", Request{Kind: KindPing, Resource: ResourceRoot}},
+	{"GET", "/v2/token", Request{Kind: KindToken, Resource: ResourceToken}},
+	{"POST", "/v2/token?service=s", Request{Kind: KindToken, Resource: ResourceToken, Query: url.Values{"service": {"s"}}}},
+	{"GET", "/v2/_catalog?n=5&last=a/b", Request{Kind: KindCatalog, Resource: ResourceCatalog, Limit: 5, Last: "a/b"}},
+
+	{"GET", "/v2/a/b/blobs/" + d256, Request{Kind: KindBlob, Resource: ResourceBlob, Repository: "a/b", Digest: d256}},
+	{"GET", "/v2/a/b/blobs/sha256%3A" + hex256, Request{Kind: KindBlob, Resource: ResourceBlob, Repository: "a/b", Digest: d256}},
+	{"HEAD", "/v2/a/blobs/" + d512 + "?ns=docker.io", Request{Kind: KindBlob, Resource: ResourceBlob, Repository: "a", Digest: d512}},
+	{"DELETE", "/v2/a/blobs/" + d256, Request{Kind: KindDeleteBlob, Resource: ResourceBlob, Repository: "a", Digest: d256}},
+	{"GET", "/v2/blobs/blobs/" + d256, Request{Kind: KindBlob, Resource: ResourceBlob, Repository: "blobs", Digest: d256}},
+
+	{"POST", "/v2/a/blobs/uploads/", Request{Kind: KindStartUpload, Resource: ResourceUploads, Repository: "a"}},
+	{"POST", "/v2/a/blobs/uploads", Request{Kind: KindStartUpload, Resource: ResourceUploads, Repository: "a"}},
+	{"POST", "/v2/a/manifests/blobs/uploads/", Request{Kind: KindStartUpload, Resource: ResourceUploads, Repository: "a/manifests"}},
+	{"POST", "/v2/a/blobs/uploads/?digest=" + d512, Request{Kind: KindStartUpload, Resource: ResourceUploads, Repository: "a", Digest: d512}},
+	{"POST", "/v2/a/blobs/uploads/?digest-algorithm=sha512", Request{Kind: KindStartUpload, Resource: ResourceUploads, Repository: "a"}},
+	{"POST", "/v2/a/blobs/uploads/?mount=" + d256 + "&from=b%2Fc", Request{Kind: KindStartUpload, Resource: ResourceUploads, Repository: "a", Mount: d256, From: "b/c"}},
+	{"POST", "/v2/a/blobs/uploads/?mount=" + d256, Request{Kind: KindStartUpload, Resource: ResourceUploads, Repository: "a", Mount: d256}},
+	{"GET", "/v2/a/blobs/uploads/u-1?digest=nonsense", Request{Kind: KindUploadStatus, Resource: ResourceUpload, Repository: "a", Upload: "u-1"}},
+	{"PATCH", "/v2/a/blobs/uploads/u-1", Request{Kind: KindAppendUpload, Resource: ResourceUpload, Repository: "a", Upload: "u-1"}},
+	{"PUT", "/v2/a/blobs/uploads/u-1?digest=" + d256, Request{Kind: KindFinishUpload, Resource: ResourceUpload, Repository: "a", Upload: "u-1", Digest: d256}},
+	{"DELETE", "/v2/a/blobs/uploads/u-1", Request{Kind: KindCancelUpload, Resource: ResourceUpload, Repository: "a", Upload: "u-1"}},
+
+	{"GET", "/v2/a/manifests/1.0.0", Request{Kind: KindManifest, Resource: ResourceManifest, Repository: "a", Tag: "1.0.0"}},
+	{"HEAD", "/v2/a/manifests/" + d512, Request{Kind: KindManifest, Resource: ResourceManifest, Repository: "a", Digest: d512}},
+	{"PUT", "/v2/a/manifests/1.0.0", Request{Kind: KindPutManifest, Resource: ResourceManifest, Repository: "a", Tag: "1.0.0"}},
+	{"PUT", "/v2/a/manifests/" + d256 + "?tag=b&tag=a&tag=b", Request{Kind: KindPutManifest, Resource: ResourceManifest, Repository: "a", Digest: d256, Tags: []string{"b", "a"}}},
+	{"DELETE", "/v2/a/manifests/x", Request{Kind: KindDeleteManifest, Resource: ResourceManifest, Repository: "a", Tag: "x"}},
+	{"GET", "/v2/a/blobs/uploads/manifests/x", Request{Kind: KindManifest, Resource: ResourceManifest, Repository: "a/blobs/uploads", Tag: "x"}},
+	{"GET", "/v2/manifests/manifests/manifests", Request{Kind: KindManifest, Resource: ResourceManifest, Repository: "manifests", Tag: "manifests"}},
+
+	{"GET", "/v2/a/tags/list", Request{Kind: KindTags, Resource: ResourceTags, Repository: "a"}},
+	{"GET", "/v2/a/tags/list?n=3&last=1.0.0", Request{Kind: KindTags, Resource: ResourceTags, Repository: "a", Limit: 3, Last: "1.0.0"}},
+	{"GET", "/v2/a/tags/list?n=99999999999999999999", Request{Kind: KindTags, Resource: ResourceTags, Repository: "a", Limit: maxLimit}},
+	{"GET", "/v2/a/tags/tags/list", Request{Kind: KindTags, Resource: ResourceTags, Repository: "a/tags"}},
+	{"GET", "/v2/a/referrers/" + d256 + "?artifactType=application/x+json", Request{Kind: KindReferrers, Resource: ResourceReferrers, Repository: "a", Digest: d256, ArtifactType: "application/x+json"}},
+	{"GET", "/v2/a/referrers/" + d256 + "?artifactType=application%2Fx%2Bjson&last=" + d512, Request{Kind: KindReferrers, Resource: ResourceReferrers, Repository: "a", Digest: d256, ArtifactType: "application/x+json", Last: d512}},
+}
+
 func TestParse(t *testing.T) {
-	manyTags := "?tag=" + strings.Repeat("x&tag=", MaxTags) + "y"
-	for _, tc := range []struct {
-		method, url string
-		want        Request // Limit 0 stands for -1
-	}{
-		{"GET", "/v2/", Request{Kind: KindPing, Resource: ResourceRoot}},
-		{"HEAD", "/v2/", Request{Kind: KindPing, Resource: ResourceRoot}},
-		{"GET", "/v2", Request{Kind: KindPing, Resource: ResourceRoot}},
-		{"GET", "/v2/token", Request{Kind: KindToken, Resource: ResourceToken}},
-		{"POST", "/v2/token?service=s", Request{Kind: KindToken, Resource: ResourceToken, Query: url.Values{"service": {"s"}}}},
-		{"GET", "/v2/_catalog?n=5&last=a/b", Request{Kind: KindCatalog, Resource: ResourceCatalog, Limit: 5, Last: "a/b"}},
-
-		{"GET", "/v2/a/b/blobs/" + d256, Request{Kind: KindBlob, Resource: ResourceBlob, Repository: "a/b", Digest: d256}},
-		{"GET", "/v2/a/b/blobs/sha256%3A" + hex256, Request{Kind: KindBlob, Resource: ResourceBlob, Repository: "a/b", Digest: d256}},
-		{"HEAD", "/v2/a/blobs/" + d512 + "?ns=docker.io", Request{Kind: KindBlob, Resource: ResourceBlob, Repository: "a", Digest: d512}},
-		{"DELETE", "/v2/a/blobs/" + d256, Request{Kind: KindDeleteBlob, Resource: ResourceBlob, Repository: "a", Digest: d256}},
-		{"GET", "/v2/blobs/blobs/" + d256, Request{Kind: KindBlob, Resource: ResourceBlob, Repository: "blobs", Digest: d256}},
-
-		{"POST", "/v2/a/blobs/uploads/", Request{Kind: KindStartUpload, Resource: ResourceUploads, Repository: "a"}},
-		{"POST", "/v2/a/blobs/uploads", Request{Kind: KindStartUpload, Resource: ResourceUploads, Repository: "a"}},
-		{"POST", "/v2/a/manifests/blobs/uploads/", Request{Kind: KindStartUpload, Resource: ResourceUploads, Repository: "a/manifests"}},
-		{"POST", "/v2/a/blobs/uploads/?digest=" + d512, Request{Kind: KindStartUpload, Resource: ResourceUploads, Repository: "a", Digest: d512}},
-		{"POST", "/v2/a/blobs/uploads/?digest-algorithm=sha512", Request{Kind: KindStartUpload, Resource: ResourceUploads, Repository: "a"}},
-		{"POST", "/v2/a/blobs/uploads/?mount=" + d256 + "&from=b%2Fc", Request{Kind: KindStartUpload, Resource: ResourceUploads, Repository: "a", Mount: d256, From: "b/c"}},
-		{"POST", "/v2/a/blobs/uploads/?mount=" + d256, Request{Kind: KindStartUpload, Resource: ResourceUploads, Repository: "a", Mount: d256}},
-		{"GET", "/v2/a/blobs/uploads/u-1?digest=nonsense", Request{Kind: KindUploadStatus, Resource: ResourceUpload, Repository: "a", Upload: "u-1"}},
-		{"PATCH", "/v2/a/blobs/uploads/u-1", Request{Kind: KindAppendUpload, Resource: ResourceUpload, Repository: "a", Upload: "u-1"}},
-		{"PUT", "/v2/a/blobs/uploads/u-1?digest=" + d256, Request{Kind: KindFinishUpload, Resource: ResourceUpload, Repository: "a", Upload: "u-1", Digest: d256}},
-		{"DELETE", "/v2/a/blobs/uploads/u-1", Request{Kind: KindCancelUpload, Resource: ResourceUpload, Repository: "a", Upload: "u-1"}},
-
-		{"GET", "/v2/a/manifests/1.0.0", Request{Kind: KindManifest, Resource: ResourceManifest, Repository: "a", Tag: "1.0.0"}},
-		{"HEAD", "/v2/a/manifests/" + d512, Request{Kind: KindManifest, Resource: ResourceManifest, Repository: "a", Digest: d512}},
-		{"PUT", "/v2/a/manifests/1.0.0", Request{Kind: KindPutManifest, Resource: ResourceManifest, Repository: "a", Tag: "1.0.0"}},
-		{"PUT", "/v2/a/manifests/" + d256 + "?tag=b&tag=a&tag=b", Request{Kind: KindPutManifest, Resource: ResourceManifest, Repository: "a", Digest: d256, Tags: []string{"b", "a"}}},
-		{"DELETE", "/v2/a/manifests/x", Request{Kind: KindDeleteManifest, Resource: ResourceManifest, Repository: "a", Tag: "x"}},
-		{"GET", "/v2/a/blobs/uploads/manifests/x", Request{Kind: KindManifest, Resource: ResourceManifest, Repository: "a/blobs/uploads", Tag: "x"}},
-		{"GET", "/v2/manifests/manifests/manifests", Request{Kind: KindManifest, Resource: ResourceManifest, Repository: "manifests", Tag: "manifests"}},
-
-		{"GET", "/v2/a/tags/list", Request{Kind: KindTags, Resource: ResourceTags, Repository: "a"}},
-		{"GET", "/v2/a/tags/list?n=3&last=1.0.0", Request{Kind: KindTags, Resource: ResourceTags, Repository: "a", Limit: 3, Last: "1.0.0"}},
-		{"GET", "/v2/a/tags/list?n=99999999999999999999", Request{Kind: KindTags, Resource: ResourceTags, Repository: "a", Limit: maxLimit}},
-		{"GET", "/v2/a/tags/tags/list", Request{Kind: KindTags, Resource: ResourceTags, Repository: "a/tags"}},
-		{"GET", "/v2/a/referrers/" + d256 + "?artifactType=application/x+json", Request{Kind: KindReferrers, Resource: ResourceReferrers, Repository: "a", Digest: d256, ArtifactType: "application/x+json"}},
-		{"GET", "/v2/a/referrers/" + d256 + "?artifactType=application%2Fx%2Bjson&last=" + d512, Request{Kind: KindReferrers, Resource: ResourceReferrers, Repository: "a", Digest: d256, ArtifactType: "application/x+json", Last: d512}},
-	} {
+	for _, tc := range parseCases {
 		if tc.want.Limit == 0 {
 			tc.want.Limit = -1
 		}
@@ -74,64 +77,68 @@ func TestParse(t *testing.T) {
 			t.Errorf("%s %s: (-want +got)\n%s", tc.method, tc.url, diff)
 		}
 	}
+}
 
-	for _, tc := range []struct {
-		method, url string
-		kind        problem.Kind
-		code        string
-	}{
-		{"GET", "/", problem.NotFound, codeUnsupported},
-		{"GET", "/v2x", problem.NotFound, codeUnsupported},
-		{"GET", "/v2/a", problem.NotFound, codeUnsupported},
-		{"GET", "/v2/a/b/c", problem.NotFound, codeUnsupported},
-		{"GET", "/v2/blobs/" + d256, problem.NotFound, codeUnsupported},
-		{"GET", "/v2/a/tags/other", problem.NotFound, codeUnsupported},
-		{"GET", "/v2/a/tags/list/", problem.NotFound, codeUnsupported},
-		{"GET", "/v2/" + strings.Repeat("a/", 600), problem.Invalid, codeUnsupported},
-		{"POST", "/v2/", problem.Unsupported, codeUnsupported},
-		{"GET", "/v2/a/blobs/uploads/", problem.Unsupported, codeUnsupported},
-		{"PUT", "/v2/a/blobs/" + d256, problem.Unsupported, codeUnsupported},
-		{"POST", "/v2/a/manifests/x", problem.Unsupported, codeUnsupported},
-		{"DELETE", "/v2/a/tags/list", problem.Unsupported, codeUnsupported},
-		{"OPTIONS", "/v2/a/tags/list", problem.Unsupported, codeUnsupported},
-		{"GET", "/v2//manifests/x", problem.Invalid, codeNameInvalid},
-		{"GET", "/v2/A/manifests/x", problem.Invalid, codeNameInvalid},
-		{"GET", "/v2/a//b/manifests/x", problem.Invalid, codeNameInvalid},
-		{"GET", "/v2/a%00/manifests/x", problem.Invalid, codeNameInvalid},
-		{"GET", "/v2/a/../b/manifests/x", problem.Invalid, codeNameInvalid},
-		{"PUT", "/v2/" + strings.Repeat("a", 256) + "/manifests/x", problem.Invalid, codeNameInvalid},
-		{"GET", "/v2/a/blobs/x", problem.Invalid, codeDigestInvalid},
-		{"GET", "/v2/a/blobs/sha256:0A", problem.Invalid, codeDigestInvalid},
-		{"GET", "/v2/a/blobs/sha256:" + strings.ToUpper(hex256), problem.Invalid, codeDigestInvalid},
-		{"GET", "/v2/a/blobs/sha1:" + strings.Repeat("0", 40), problem.Invalid, codeDigestInvalid},
-		{"GET", "/v2/a/blobs/sha512:" + hex256, problem.Invalid, codeDigestInvalid},
-		{"GET", "/v2/a/manifests/sha256:baddigeststring", problem.Invalid, codeDigestInvalid},
-		{"PUT", "/v2/a/manifests/sha256:baddigeststring", problem.Invalid, codeDigestInvalid},
-		{"GET", "/v2/a/referrers/x", problem.Invalid, codeDigestInvalid},
-		{"GET", "/v2/a/referrers/" + d256 + "?last=x", problem.Invalid, codeDigestInvalid},
-		{"GET", "/v2/a/manifests/.INVALID_MANIFEST_NAME", problem.NotFound, codeManifestUnknown},
-		{"PUT", "/v2/a/manifests/.x", problem.Invalid, codeManifestInvalid},
-		{"PUT", "/v2/a/manifests/1.0.0+b", problem.Invalid, codeManifestInvalid},
-		{"DELETE", "/v2/a/manifests/.x", problem.Invalid, codeManifestInvalid},
-		{"PUT", "/v2/a/manifests/1.0.0?tag=x", problem.Invalid, codeManifestInvalid},
-		{"PUT", "/v2/a/manifests/" + d256 + "?tag=.x", problem.Invalid, codeManifestInvalid},
-		{"PUT", "/v2/a/manifests/" + d256 + "?tag=", problem.Invalid, codeManifestInvalid},
-		{"PUT", "/v2/a/manifests/" + d256 + manyTags, problem.Invalid, codeManifestInvalid},
-		{"POST", "/v2/a/blobs/uploads/?digest=x", problem.Invalid, codeDigestInvalid},
-		{"POST", "/v2/a/blobs/uploads/?digest=", problem.Invalid, codeDigestInvalid},
-		{"POST", "/v2/a/blobs/uploads/?mount=x", problem.Invalid, codeDigestInvalid},
-		{"POST", "/v2/a/blobs/uploads/?digest-algorithm=md5", problem.Invalid, codeDigestInvalid},
-		{"PUT", "/v2/a/blobs/uploads/u?digest=x", problem.Invalid, codeDigestInvalid},
-		{"PATCH", "/v2/a/blobs/uploads/u%20", problem.NotFound, codeUploadUnknown},
-		{"PATCH", "/v2/a/blobs/uploads/" + strings.Repeat("u", 200), problem.NotFound, codeUploadUnknown},
-		{"GET", "/v2/a/tags/list?n=-1", problem.Invalid, codeUnsupported},
-		{"GET", "/v2/a/tags/list?n=x", problem.Invalid, codeUnsupported},
-		{"GET", "/v2/a/tags/list?n=", problem.Invalid, codeUnsupported},
-		{"GET", "/v2/a/tags/list?last=.x", problem.Invalid, codeUnsupported},
-		{"GET", "/v2/_catalog?last=X", problem.Invalid, codeUnsupported},
-		{"GET", "/v2/_catalog?n=%zz", problem.Invalid, codeUnsupported},
-		{"GET", "/v2/a/tags/list?x=" + strings.Repeat("x", maxQuery), problem.Invalid, codeNameInvalid},
-	} {
+var refuseCases = []struct {
+	method, url string
+	kind        problem.Kind
+	code        string
+}{
+	{"GET", "/", problem.NotFound, codeUnsupported},
+	{"GET", "/v2x", problem.NotFound, codeUnsupported},
+	{"GET", "/v2/a", problem.NotFound, codeUnsupported},
+	{"GET", "/v2/a/b/c", problem.NotFound, codeUnsupported},
+	{"GET", "/v2/blobs/" + d256, problem.NotFound, codeUnsupported},
+	{"GET", "/v2/a/tags/other", problem.NotFound, codeUnsupported},
+	{"GET", "/v2/a/tags/list/", problem.NotFound, codeUnsupported},
+	{"GET", "/v2/" + strings.Repeat("a/", 600), problem.Invalid, codeUnsupported},
+	{"POST", "/v2/", problem.Unsupported, codeUnsupported},
+	{"GET", "/v2/a/blobs/uploads/", problem.Unsupported, codeUnsupported},
+	{"PUT", "/v2/a/blobs/" + d256, problem.Unsupported, codeUnsupported},
+	{"POST", "/v2/a/manifests/x", problem.Unsupported, codeUnsupported},
+	{"DELETE", "/v2/a/tags/list", problem.Unsupported, codeUnsupported},
+	{"OPTIONS", "/v2/a/tags/list", problem.Unsupported, codeUnsupported},
+	{"GET", "/v2//manifests/x", problem.Invalid, codeNameInvalid},
+	{"GET", "/v2/A/manifests/x", problem.Invalid, codeNameInvalid},
+	{"GET", "/v2/a//b/manifests/x", problem.Invalid, codeNameInvalid},
+	{"GET", "/v2/a%00/manifests/x", problem.Invalid, codeNameInvalid},
+	{"GET", "/v2/a/../b/manifests/x", problem.Invalid, codeNameInvalid},
+	{"PUT", "/v2/" + strings.Repeat("a", 256) + "/manifests/x", problem.Invalid, codeNameInvalid},
+	{"GET", "/v2/a/blobs/x", problem.Invalid, codeDigestInvalid},
+	{"GET", "/v2/a/blobs/sha256:0A", problem.Invalid, codeDigestInvalid},
+	{"GET", "/v2/a/blobs/sha256:" + strings.ToUpper(hex256), problem.Invalid, codeDigestInvalid},
+	{"GET", "/v2/a/blobs/sha1:" + strings.Repeat("0", 40), problem.Invalid, codeDigestInvalid},
+	{"GET", "/v2/a/blobs/sha512:" + hex256, problem.Invalid, codeDigestInvalid},
+	{"GET", "/v2/a/manifests/sha256:baddigeststring", problem.Invalid, codeDigestInvalid},
+	{"PUT", "/v2/a/manifests/sha256:baddigeststring", problem.Invalid, codeDigestInvalid},
+	{"GET", "/v2/a/referrers/x", problem.Invalid, codeDigestInvalid},
+	{"GET", "/v2/a/referrers/" + d256 + "?last=x", problem.Invalid, codeDigestInvalid},
+	{"GET", "/v2/a/manifests/.INVALID_MANIFEST_NAME", problem.NotFound, codeManifestUnknown},
+	{"PUT", "/v2/a/manifests/.x", problem.Invalid, codeManifestInvalid},
+	{"PUT", "/v2/a/manifests/1.0.0+b", problem.Invalid, codeManifestInvalid},
+	{"DELETE", "/v2/a/manifests/.x", problem.Invalid, codeManifestInvalid},
+	{"PUT", "/v2/a/manifests/1.0.0?tag=x", problem.Invalid, codeManifestInvalid},
+	{"PUT", "/v2/a/manifests/" + d256 + "?tag=.x", problem.Invalid, codeManifestInvalid},
+	{"PUT", "/v2/a/manifests/" + d256 + "?tag=", problem.Invalid, codeManifestInvalid},
+	{"PUT", "/v2/a/manifests/" + d256 + manyTags, problem.Invalid, codeManifestInvalid},
+	{"POST", "/v2/a/blobs/uploads/?digest=x", problem.Invalid, codeDigestInvalid},
+	{"POST", "/v2/a/blobs/uploads/?digest=", problem.Invalid, codeDigestInvalid},
+	{"POST", "/v2/a/blobs/uploads/?mount=x", problem.Invalid, codeDigestInvalid},
+	{"POST", "/v2/a/blobs/uploads/?digest-algorithm=md5", problem.Invalid, codeDigestInvalid},
+	{"PUT", "/v2/a/blobs/uploads/u?digest=x", problem.Invalid, codeDigestInvalid},
+	{"PATCH", "/v2/a/blobs/uploads/u%20", problem.NotFound, codeUploadUnknown},
+	{"PATCH", "/v2/a/blobs/uploads/" + strings.Repeat("u", 200), problem.NotFound, codeUploadUnknown},
+	{"GET", "/v2/a/tags/list?n=-1", problem.Invalid, codeUnsupported},
+	{"GET", "/v2/a/tags/list?n=x", problem.Invalid, codeUnsupported},
+	{"GET", "/v2/a/tags/list?n=", problem.Invalid, codeUnsupported},
+	{"GET", "/v2/a/tags/list?last=.x", problem.Invalid, codeUnsupported},
+	{"GET", "/v2/_catalog?last=X", problem.Invalid, codeUnsupported},
+	{"GET", "/v2/_catalog?n=%zz", problem.Invalid, codeUnsupported},
+	{"GET", "/v2/a/tags/list?x=" + strings.Repeat("x", maxQuery), problem.Invalid, codeNameInvalid},
+}
+
+func TestParseRefuses(t *testing.T) {
+	for _, tc := range refuseCases {
 		got, err := parse(t, tc.method, tc.url)
 		p, ok := problem.As(err)
 		if !ok {

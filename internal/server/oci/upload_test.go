@@ -74,7 +74,7 @@ func TestUploadChunked(t *testing.T) {
 	status("0-99")
 
 	// Ranges that cannot be read, or that are not what comes.
-	for _, r := range []string{"x", "bytes 100-199/300", "199-100", "100-"} {
+	for _, r := range []string{"x", "bytes 100-199/300", "199-100", "100-", "-1"} {
 		s.do(http.MethodPatch, at, content[100:200], "Content-Range", r).wantCode(t, http.StatusBadRequest, codeUploadInvalid)
 	}
 	s.do(http.MethodPatch, at, content[100:150], "Content-Range", "100-199").wantCode(t, http.StatusBadRequest, codeSizeInvalid)
@@ -83,6 +83,7 @@ func TestUploadChunked(t *testing.T) {
 	// Without a range the piece goes on where the upload stands, also streamed.
 	s.do(http.MethodPatch, at, iotest.OneByteReader(bytes.NewReader(content[100:200]))).want(t, http.StatusAccepted).wantHeader(t, "Range", "0-199")
 	s.do(http.MethodPatch, at, nil).want(t, http.StatusAccepted).wantHeader(t, "Range", "0-199")
+	s.do(http.MethodPatch, at, nil, "Content-Range", "200-199").want(t, http.StatusAccepted).wantHeader(t, "Range", "0-199")
 
 	// The last piece in the closing request, out of order first.
 	s.do(http.MethodPut, at+"?digest="+d, content[:100], "Content-Range", "0-99").

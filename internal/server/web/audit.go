@@ -201,7 +201,7 @@ func (p *auditPage) offerFilters() {
 		i := slices.IndexFunc(auditActions, func(a choice) bool { return a.Value == action })
 		g := f
 		g.Action = action
-		p.Presets = append(p.Presets, preset{link{sentence(auditActions[i].Text), p.url(g, 0, -1)}, f.Action == action})
+		p.Presets = append(p.Presets, preset{link{capital(auditActions[i].Text), p.url(g, 0, -1)}, f.Action == action})
 	}
 }
 

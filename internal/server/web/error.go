@@ -47,7 +47,7 @@ func (d *Door) WriteError(w http.ResponseWriter, r *http.Request, status int, p 
 		words = strings.ToLower(http.StatusText(status))
 	}
 	page := &errorPage{
-		frame: d.bareFrame(r, sentence(words)), Status: status, Code: strconv.Itoa(status) + ", " + words,
+		frame: d.bareFrame(r, capital(words)), Status: status, Code: strconv.Itoa(status) + ", " + words,
 		Head: sentence(p.Message), Facts: p.Facts, Try: p.Try, RequestID: server.RequestID(r),
 		Changed: r.Method != http.MethodGet && r.Method != http.MethodHead,
 	}

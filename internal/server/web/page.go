@@ -15,13 +15,13 @@ type frame struct {
 	Title   string // of the window, without the name of the product
 	Nav     string // the section that is current: charts, log, audit, ""
 	Crumbs  []link
-	Base    string // context path and /ui
-	Sheet   string // URL of the style sheet
-	Mark    string // URL of the icon
-	Theme   string // "", "light" or "dark"
-	Here    string // path and query below Base, where forms lead back to
-	Host    string // as the reader knows the server
-	Version string
+	Base    string  // context path and /ui
+	Sheet   string  // URL of the style sheet
+	Mark    string  // URL of the icon
+	Theme   string  // "", "light" or "dark"
+	Here    string  // path and query below Base, where forms lead back to
+	Host    string  // as the reader knows the server
+	Program string  // its version
 	Who     *person // nil when nobody is signed in
 	Log     *logLine
 	Now     moment
@@ -64,7 +64,7 @@ func (d *Door) bareFrame(r *http.Request, title string) frame {
 		Theme:   theme(r),
 		Here:    here(r),
 		Host:    hostOf(server.BaseURL(r)),
-		Version: d.cfg.Version,
+		Program: d.cfg.Version,
 		Now:     moment{now, now},
 	}
 	if p := server.CallerOf(r).Principal; signedIn(&p) {

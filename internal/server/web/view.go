@@ -19,7 +19,7 @@ var templateFiles embed.FS
 // and the parts, every other file is a page that defines "main".
 func loadPages() (map[string]*template.Template, error) {
 	base, err := template.New("").Funcs(template.FuncMap{
-		"num": number, "wrap": wrap, "digest": newDigest, "sentence": sentence,
+		"num": number, "wrap": wrap, "digest": newDigest, "capital": capital,
 	}).ParseFS(templateFiles, "templates/base.html", "templates/parts.html")
 	if err != nil {
 		return nil, err
@@ -142,11 +142,18 @@ func sentence(s string) string {
 	if first == "" || !strings.Contains(ordinaryWords, " "+first+" ") {
 		return s
 	}
-	return strings.ToUpper(s[:1]) + s[1:]
+	return capital(s)
 }
 
-const ordinaryWords = " a an any chart charts created differs every everything force form found give grants grant its log needs new no not nothing only offered owner " +
-	"ends project projects refused reason reasons release releases request roles since size stored the their there these this token too try version without you your "
+const ordinaryWords = " a an any no nothing only project release chart version the there these this token two without you your "
+
+// capital begins a label or an advice of ours with an upper-case letter.
+func capital(s string) string {
+	if s == "" {
+		return s
+	}
+	return strings.ToUpper(s[:1]) + s[1:]
+}
 
 // link is a word that leads somewhere; without URL it is only the word.
 type link struct{ Text, URL string }

@@ -19,13 +19,13 @@ func (s *Store) AuditRecords(ctx context.Context, f release.AuditFilter) ([]rele
 		args = append(args, values...)
 	}
 	if f.Project != "" {
-		where("a.project = ?", f.Project)
+		where("a.project = ?", plain(f.Project))
 	}
 	if f.Chart != "" {
-		where("a.chart = ?", f.Chart)
+		where("a.chart = ?", plain(f.Chart))
 	}
 	if f.Version != "" {
-		where("a.version = ?", f.Version)
+		where("a.version = ?", plain(f.Version))
 	}
 	switch {
 	case strings.HasSuffix(f.Action, "."):
@@ -42,8 +42,8 @@ func (s *Store) AuditRecords(ctx context.Context, f release.AuditFilter) ([]rele
 	if f.Before > 0 {
 		where("a.idx < ?", f.Before)
 	}
-	limit := f.Limit
-	if limit <= 0 || limit > 1000 {
+	limit := min(f.Limit, 1000)
+	if limit <= 0 {
 		limit = 100
 	}
 	var out []release.AuditRecord

@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,25 +11,34 @@ import (
 
 	"github.com/chartkeep/chartkeep/internal/audit"
 	"github.com/chartkeep/chartkeep/internal/problem"
+	"github.com/chartkeep/chartkeep/internal/release"
 	"github.com/chartkeep/chartkeep/internal/tlog"
 )
 
 // batch is one transaction of the sequencer on its way.
 type batch struct {
-	ctx         context.Context
-	store       *Store
-	w           *writer
-	clock       time.Time
-	logs        [auditLog + 1]*growth
-	generations map[int64]int64 // project -> its generation in this batch
-	bulk        []bulkRows
-	reshaped    bool // a project was made or changed beyond its generation
+	ctx      context.Context
+	store    *Store
+	w        *writer
+	clock    time.Time
+	logs     [auditLog + 1]*growth
+	projects map[int64]*batchProject
+	bulk     []bulkRows
+	created  bool // there is a new project
+}
+
+// batchProject is a project as the operations of a batch see and change it. It
+// is written once, at the end.
+type batchProject struct {
+	release.Project
+	changed bool
 }
 
 // growth is what a batch adds to one log.
 type growth struct {
 	log   int
 	base  *logState
+	time  time.Time // of the newest leaf
 	edge  *tlog.Edge
 	leafs []any // idx, hash, entry … of the rows to insert
 	tiles []tlog.Tile
@@ -42,25 +52,31 @@ func (b *batch) lock() error {
 		row := func(ctx context.Context, query string, args ...any) scanner {
 			return b.w.row(ctx, query+b.store.dialect.forUpdate(), args...)
 		}
+		known := b.store.logs[log].Load()
 		st, err := b.store.readHead(b.ctx, log, row)
 		if err != nil {
 			return err
 		}
-		b.logs[log] = &growth{log: log, base: st}
+		if known != nil && (st.size < known.size || st.size == known.size && st.root != known.root) {
+			return b.store.rolledBack(log, known, st)
+		}
+		b.logs[log] = &growth{log: log, base: st, time: st.time}
 	}
 	return nil
 }
 
-// time is the time of this batch in whole seconds. It never runs backwards
-// along the log, whatever the clock does.
+// time is a time for a leaf, in whole seconds. It never runs backwards along
+// the log, whatever the clocks do and in whatever order operations came.
 func (b *batch) time(now time.Time) time.Time {
 	if now.IsZero() {
 		now = b.clock
 	}
 	now = now.UTC().Truncate(time.Second)
-	if g := b.logs[releaseLog]; g != nil && now.Before(g.base.time) {
-		return g.base.time
+	g := b.logs[releaseLog]
+	if now.Before(g.time) {
+		return g.time
 	}
+	g.time = now
 	return now
 }
 
@@ -116,28 +132,63 @@ func (b *batch) record(ev audit.Event) error {
 	}
 	idx := b.append(auditLog, entry)
 	b.insert("INSERT INTO audit (idx, time, action, outcome, project, chart, version, actor, ip, agent, salt) VALUES",
-		idx, millis(ev.Time), string(ev.Name), string(ev.Outcome.Result), ev.Resource.Project, ev.Resource.Chart, ev.Resource.Version, ev.Actor.ID, ev.Source.IP, ev.Source.UserAgent, salt[:])
+		idx, millis(ev.Time), string(ev.Name), string(ev.Outcome.Result), plain(ev.Resource.Project), plain(ev.Resource.Chart), plain(ev.Resource.Version),
+		ev.Actor.ID, ev.Source.IP, ev.Source.UserAgent, salt[:])
 	b.insert("INSERT INTO outbox (idx) VALUES", idx)
 	return nil
 }
 
-// generation advances a project's generation, once in a batch: all of its
-// changes become visible together.
-func (b *batch) generation(project int64) (int64, error) {
-	if g, ok := b.generations[project]; ok {
-		return g, nil
+// maxPlain bounds what of a refused name is kept to be asked for, in bytes.
+const maxPlain = 256
+
+// plain makes text that somebody sent, and that may have been refused for what
+// it is, fit for a column: PostgreSQL takes neither NUL nor broken UTF-8.
+func plain(s string) string {
+	if len(s) > maxPlain {
+		s = s[:maxPlain]
 	}
-	var g int64
-	err := b.w.row(b.ctx, "UPDATE project SET generation = generation + 1, changed = ? WHERE id = ? RETURNING generation",
-		millis(b.clock), project).Scan(&g)
+	return strings.ReplaceAll(strings.ToValidUTF8(s, "\ufffd"), "\x00", "\ufffd")
+}
+
+// project reads a project inside a batch, once.
+func (b *batch) project(id int64) (*batchProject, error) {
+	if p := b.projects[id]; p != nil {
+		return p, nil
+	}
+	return b.readProject("id", id)
+}
+
+func (b *batch) readProject(column string, value any) (*batchProject, error) {
+	p, err := scanProject(b.w.row(b.ctx, selectProject+" WHERE "+column+" = ?", value))
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	if b.generations == nil {
-		b.generations = map[int64]int64{}
+	if known := b.projects[p.ID]; known != nil {
+		return known, nil
 	}
-	b.generations[project] = g
-	return g, nil
+	if b.projects == nil {
+		b.projects = map[int64]*batchProject{}
+	}
+	b.projects[p.ID] = &batchProject{Project: p}
+	return b.projects[p.ID], nil
+}
+
+// generation is the one that the changes of this batch to a project get: all of
+// them become visible together.
+func (p *batchProject) generation() int64 {
+	if p.changed {
+		return p.Generation
+	}
+	return p.Generation + 1
+}
+
+// change notes that readers of a project see something new from now on.
+func (b *batch) change(p *batchProject) {
+	p.Generation = p.generation()
+	p.changed = true
+	if b.clock.After(p.Changed) {
+		p.Changed = b.clock.UTC().Truncate(time.Millisecond)
+	}
 }
 
 // bulkRows are rows that are inserted together when the batch ends, or when
@@ -217,6 +268,9 @@ func (b *batch) finish() error {
 	if err := b.flush(); err != nil {
 		return err
 	}
+	if err := b.updateProjects(); err != nil {
+		return err
+	}
 	for log := releaseLog; log <= auditLog; log++ {
 		g := b.logs[log]
 		if g == nil || g.edge == nil {
@@ -231,7 +285,7 @@ func (b *batch) finish() error {
 				return err
 			}
 		}
-		st := &logState{size: g.edge.Size(), time: b.time(b.clock), root: g.edge.Root(), edge: g.edge}
+		st := &logState{size: g.edge.Size(), time: g.time, root: g.edge.Root(), edge: g.edge}
 		var err error
 		if st.checkpoint, err = tlog.SignCheckpoint(b.store.origin(log), st.size, st.root, b.store.signer(log)); err != nil {
 			return fmt.Errorf("sign checkpoint: %w", err)
@@ -250,6 +304,24 @@ func (b *batch) finish() error {
 	return nil
 }
 
+// updateProjects writes the projects that the batch changed.
+func (b *batch) updateProjects() error {
+	for id, p := range b.projects {
+		if !p.changed {
+			continue
+		}
+		policy, err := json.Marshal(p.Policy)
+		if err != nil {
+			return err
+		}
+		if _, err := b.w.exec(b.ctx, "UPDATE project SET public = ?, state = ?, policy = ?, policy_digest = ?, generation = ?, changed = ? WHERE id = ?",
+			flag(p.Public), string(p.State), string(policy), p.PolicyDigest, p.Generation, millis(p.Changed), id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // committed makes what the batch wrote known to this process's readers.
 func (b *batch) committed() {
 	for log := releaseLog; log <= auditLog; log++ {
@@ -257,11 +329,13 @@ func (b *batch) committed() {
 			b.store.logs[log].Store(g.state)
 		}
 	}
-	switch {
-	case b.reshaped:
+	if b.created {
 		b.store.projects.forget()
-	case len(b.generations) > 0:
-		b.store.projects.advance(b.generations, fromMillis(millis(b.clock)))
+	}
+	for _, p := range b.projects {
+		if p.changed {
+			b.store.projects.replace(p.Project)
+		}
 	}
 }
 

@@ -66,12 +66,7 @@ func (b *batch) claim(c *release.Claim, got *claimed) error {
 	}
 	r.Time = b.time(c.Now)
 	r.LogIndex = b.next(releaseLog)
-	generation, err := b.generation(r.ProjectID)
-	if err != nil {
-		return err
-	}
-	fragment := c.Fragment(r.Time)
-	id, err := b.insertRelease(&r, fragment, generation)
+	id, err := b.insertRelease(&r, c.Fragment(r.Time), p.generation())
 	if err != nil {
 		return err
 	}
@@ -82,6 +77,7 @@ func (b *batch) claim(c *release.Claim, got *claimed) error {
 		return fmt.Errorf("claim %s: the name was held a moment ago and is free now", r.Ref())
 	}
 	r.ID = id
+	b.change(p)
 	if got.leaf, err = marshalRelease(&r, c, p.PolicyDigest); err != nil {
 		return err
 	}
@@ -174,10 +170,9 @@ func (b *batch) publish(r *release.Release, c *release.Claim) error {
 	if r.State == release.Staged {
 		hidden = 2
 	}
-	// A tag of this name that is no release's cannot be there: in a charts
-	// project such tags never look like versions. History may bring names
-	// that do; then the tag stays with whom it is.
-	b.insert("INSERT INTO tag (repository, name, digest, release, hidden) VALUES| ON CONFLICT DO NOTHING", repo, r.Tag, r.Manifest, r.ID, hidden)
+	// The tag is free, or the batch fails: in a charts project no tag but a
+	// release's looks like a version, and no two versions have one tag.
+	b.insert("INSERT INTO tag (repository, name, digest, release, hidden) VALUES", repo, r.Tag, r.Manifest, r.ID, hidden)
 	b.insertManifest(repo, &c.Manifest, r.State != release.Staged)
 	for _, l := range c.Links {
 		b.insert("INSERT INTO link (repository, digest, size) VALUES| ON CONFLICT DO NOTHING", repo, l.Digest, l.Size)
@@ -340,17 +335,18 @@ func (s *Store) Attach(ctx context.Context, a *release.Attachment) (release.Clai
 			ev.Name, ev.Outcome, ev.Before = audit.ProvRefused, denied(refusal), r.Provenance
 			return b.record(ev)
 		}
-		generation, err := b.generation(r.ProjectID)
+		p, err := b.project(r.ProjectID)
 		if err != nil {
 			return err
 		}
+		b.change(p)
 		wasStaged := r.State == release.Staged
 		r.Provenance = a.Digest
 		if wasStaged {
 			r.State = release.Active
 		}
 		if _, err := b.w.exec(b.ctx, "UPDATE release SET provenance = ?, state = ?, generation = ? WHERE id = ?",
-			r.Provenance, string(r.State), generation, r.ID); err != nil {
+			r.Provenance, string(r.State), p.Generation, r.ID); err != nil {
 			return err
 		}
 		repo, err := b.repository(r.ProjectID, r.Repository())
@@ -374,11 +370,11 @@ func (s *Store) Attach(ctx context.Context, a *release.Attachment) (release.Clai
 		ev.Name, ev.Outcome = audit.ProvAttached, allowed
 		return b.record(ev)
 	})
-	if err == nil {
-		err = refusal
-	}
 	if err != nil {
-		return res, err
+		return release.ClaimResult{}, err
+	}
+	if refusal != nil {
+		return res, refusal
 	}
 	res.Proof, err = s.Prove(ctx, res.Release.LogIndex)
 	return res, err
@@ -406,10 +402,11 @@ func (s *Store) SetState(ctx context.Context, ch *release.StateChange) (release.
 		if refusal = release.CheckStateChange(&r, ch.Yank); refusal != nil {
 			return nil // nothing was written
 		}
-		generation, err := b.generation(r.ProjectID)
+		p, err := b.project(r.ProjectID)
 		if err != nil {
 			return err
 		}
+		b.change(p)
 		repo, err := b.repository(r.ProjectID, r.Repository())
 		if err != nil {
 			return err
@@ -436,7 +433,7 @@ func (s *Store) SetState(ctx context.Context, ch *release.StateChange) (release.
 			return err
 		}
 		if _, err := b.w.exec(b.ctx, "UPDATE release SET state = ?, generation = ?, yank_reason = ?, yank_text = ?, yank_by = ?, yank_time = ?, yank_index = ? WHERE id = ?",
-			string(r.State), generation, note.Reason, note.Text, note.By, millis(note.Time), note.LogIndex, r.ID); err != nil {
+			string(r.State), p.Generation, note.Reason, note.Text, note.By, millis(note.Time), note.LogIndex, r.ID); err != nil {
 			return err
 		}
 		if err := b.setHidden(repo, &r, hidden); err != nil {
@@ -445,16 +442,17 @@ func (s *Store) SetState(ctx context.Context, ch *release.StateChange) (release.
 		out = r
 		return b.record(ev)
 	})
-	if err == nil {
-		err = refusal
+	if err != nil {
+		return release.Release{}, err
 	}
-	return out, err
+	return out, refusal
 }
 
 // Record implements release.Ledger.
 func (s *Store) Record(ctx context.Context, now time.Time, events ...audit.Event) error {
+	events = slices.Clone(events) // the caller may be gone before they are written
 	return s.write(ctx, true, func(b *batch) error {
-		for _, ev := range slices.Clone(events) {
+		for _, ev := range events {
 			if ev.Time.IsZero() {
 				ev.Time = now
 			}

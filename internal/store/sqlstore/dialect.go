@@ -156,6 +156,9 @@ func fault(verb string, err error) error {
 		case "25006":
 			return unavailable("is read-only")
 		}
+		if collided(err) {
+			return unavailable("is busy with other changes")
+		}
 		if strings.HasPrefix(e.Code, "57P") || strings.HasPrefix(e.Code, "08") || strings.HasPrefix(e.Code, "53") {
 			return unavailable("does not answer")
 		}

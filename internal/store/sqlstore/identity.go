@@ -22,10 +22,10 @@ func (s *Store) changeIdentity(ctx context.Context, ev audit.Event, now time.Tim
 		ev.Outcome, ev.Time = allowed, now
 		return b.record(ev)
 	})
-	if err == nil {
-		err = refusal
+	if err != nil {
+		return err
 	}
-	return err
+	return refusal
 }
 
 // CreateAccount implements release.Identities.

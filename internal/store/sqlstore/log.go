@@ -90,11 +90,11 @@ func (s *Store) readHead(ctx context.Context, log int, row func(ctx context.Cont
 	if err := row(ctx, query, log).Scan(&st.size, &root, &st.checkpoint, &ms); err != nil {
 		return nil, fault("read log head", err)
 	}
-	if have := s.logs[log].Load(); have != nil && have.size == st.size {
-		return have, nil
-	}
 	st.time = fromMillis(ms)
 	copy(st.root[:], root)
+	if have := s.logs[log].Load(); have != nil && have.size == st.size && have.root == st.root {
+		return have, nil
+	}
 	levels := [][]tlog.Hash{}
 	for level := 0; st.size>>(8*level) > 0; level++ {
 		full := st.size >> (8 * level)
@@ -116,8 +116,23 @@ func (s *Store) readHead(ctx context.Context, log int, row func(ctx context.Cont
 			Suggest("stop the server and restore the database from a backup; do not publish from it")
 	}
 	st.edge = edge
-	s.logs[log].Store(st)
+	// Never back to an older state: a reader may have been overtaken, and what
+	// the writer finds behind memory is a database that lost transactions.
+	if have := s.logs[log].Load(); have == nil || have.size < st.size {
+		s.logs[log].CompareAndSwap(have, st)
+	}
 	return st, nil
+}
+
+// rolledBack says that the database is behind what it has answered before, or
+// has another history: a backup was put back under a running server, or
+// PostgreSQL moved to a standby that had not received everything. Going on
+// would sign two histories of one log.
+func (s *Store) rolledBack(log int, known, found *logState) error {
+	return problem.New(problem.Disproven, "log-rollback", "The database went back behind what log %q had already signed. Nothing was changed.", s.origin(log)).
+		With("signed", "%d leaves, root %x", known.size, known.root).
+		With("found", "%d leaves, root %x", found.size, found.root).
+		Suggest("stop the server and find out which history was lost; do not publish from this database")
 }
 
 // hashes reads hashes [from, to) of a level: leaf hashes, or roots of full
@@ -144,10 +159,14 @@ func (s *Store) hashes(ctx context.Context, log, level int, from, to int64) ([]t
 		return nil, err
 	}
 	if int64(len(out)) != to-from {
-		return nil, problem.New(problem.Disproven, "log-hole", "Log %q lacks rows of level %d between %d and %d.", s.origin(log), level, from, to).
-			Suggest("stop the server and restore the database from a backup")
+		return nil, s.hole(log, level, from, to)
 	}
 	return out, nil
+}
+
+func (s *Store) hole(log, level int, from, to int64) error {
+	return problem.New(problem.Disproven, "log-hole", "Log %q lacks rows of level %d between %d and %d.", s.origin(log), level, from, to).
+		Suggest("stop the server and restore the database from a backup")
 }
 
 // tiles reads full tiles of one log for proofs.
@@ -231,6 +250,9 @@ func (s *Store) Entries(ctx context.Context, n int64, width int) ([][]byte, erro
 		out = append(out, b)
 		return nil
 	}, releaseLog, n<<8, n<<8+int64(width))
+	if err == nil && len(out) != width {
+		err = s.hole(releaseLog, 0, n<<8, n<<8+int64(width))
+	}
 	return out, err
 }
 
@@ -261,6 +283,10 @@ func (s *Store) Prove(ctx context.Context, index int64) (tlog.Proof, error) {
 	hashes, err := tlog.InclusionProof(st.size, index, st.edge, tiles{ctx, s, releaseLog})
 	if err != nil {
 		return tlog.Proof{}, fmt.Errorf("prove leaf %d: %w", index, err)
+	}
+	// Some microseconds for never handing out a proof that does not hold.
+	if err := tlog.VerifyInclusion(st.root, st.size, index, tlog.LeafHash(leaf), hashes); err != nil {
+		return tlog.Proof{}, fmt.Errorf("prove leaf %d from the stored rows: %w", index, err)
 	}
 	return tlog.Proof{Index: index, Leaf: leaf, Hashes: hashes, Checkpoint: st.checkpoint}, nil
 }

@@ -14,35 +14,26 @@ import (
 )
 
 // projectCache holds all projects of a SQLite database, which this process
-// alone writes to. A batch that only advanced generations updates them; one
-// that changed projects forgets all. On PostgreSQL other replicas write too,
+// alone writes to. A batch that changed some puts their new state in place;
+// one that made a project forgets all. On PostgreSQL other replicas write too,
 // and every read goes to the database.
 type projectCache struct {
-	all   atomic.Pointer[knownProjects]
+	all   atomic.Pointer[projectsByName]
 	epoch atomic.Int64 // counts changes, so that a slow reader does not store what is old
 }
 
-type knownProjects struct {
-	byName map[string]*atomic.Pointer[release.Project]
-	byID   map[int64]*atomic.Pointer[release.Project]
-}
+type projectsByName map[string]*atomic.Pointer[release.Project]
 
 func (c *projectCache) forget() {
 	c.epoch.Add(1)
 	c.all.Store(nil)
 }
 
-// advance is called by the sequencer alone.
-func (c *projectCache) advance(generations map[int64]int64, changed time.Time) {
+// replace is called by the sequencer alone.
+func (c *projectCache) replace(p release.Project) {
 	c.epoch.Add(1)
-	known := c.all.Load()
-	if known == nil {
-		return
-	}
-	for id, g := range generations {
-		if cell := known.byID[id]; cell != nil {
-			p := *cell.Load()
-			p.Generation, p.Changed = g, changed
+	if known := c.all.Load(); known != nil {
+		if cell := (*known)[p.Name]; cell != nil {
 			cell.Store(&p)
 		}
 	}
@@ -62,11 +53,6 @@ func scanProject(row scanner) (release.Project, error) {
 	return p, json.Unmarshal([]byte(policy), &p.Policy)
 }
 
-// project reads a project inside a batch.
-func (b *batch) project(id int64) (release.Project, error) {
-	return scanProject(b.w.row(b.ctx, selectProject+" WHERE id = ?", id))
-}
-
 // ProjectFor implements release.Projects. On SQLite it is a look-up in memory
 // for each segment, on PostgreSQL one query.
 func (s *Store) ProjectFor(ctx context.Context, path string) (release.Project, error) {
@@ -80,7 +66,7 @@ func (s *Store) ProjectFor(ctx context.Context, path string) (release.Project, e
 			return release.Project{}, err
 		}
 		for _, name := range names {
-			if cell, ok := all.byName[name]; ok {
+			if cell := all[name]; cell != nil {
 				return *cell.Load(), nil
 			}
 		}
@@ -123,30 +109,27 @@ func prefixes(path string) []string {
 	return out
 }
 
-func (s *Store) cachedProjects(ctx context.Context) (*knownProjects, error) {
+func (s *Store) cachedProjects(ctx context.Context) (projectsByName, error) {
 	if known := s.projects.all.Load(); known != nil {
-		return known, nil
+		return *known, nil
 	}
 	epoch := s.projects.epoch.Load()
 	list, err := s.AllProjects(ctx)
 	if err != nil {
 		return nil, err
 	}
-	known := &knownProjects{
-		byName: make(map[string]*atomic.Pointer[release.Project], len(list)),
-		byID:   make(map[int64]*atomic.Pointer[release.Project], len(list)),
-	}
+	known := make(projectsByName, len(list))
 	for i := range list {
 		cell := &atomic.Pointer[release.Project]{}
 		cell.Store(&list[i])
-		known.byName[list[i].Name], known.byID[list[i].ID] = cell, cell
+		known[list[i].Name] = cell
 	}
 	// A batch that came in between has advanced the epoch before or after the
 	// store; both are seen by one of these looks.
 	if s.projects.epoch.Load() == epoch {
-		s.projects.all.Store(known)
+		s.projects.all.Store(&known)
 		if s.projects.epoch.Load() != epoch {
-			s.projects.all.CompareAndSwap(known, nil)
+			s.projects.all.CompareAndSwap(&known, nil)
 		}
 	}
 	return known, nil
@@ -191,24 +174,25 @@ func (s *Store) CreateProject(ctx context.Context, p release.Project, ev audit.E
 		if err != nil {
 			return err
 		}
-		out.Created, out.Changed, out.Generation = b.time(now), b.time(now), 1
+		out.Created, out.Generation = b.time(now), 1
+		out.Changed = out.Created
 		err = b.w.row(b.ctx, "INSERT INTO project (name, kind, public, state, policy, policy_digest, generation, changed, created, created_by) "+
 			"VALUES (?, ?, ?, ?, ?, ?, 1, ?, ?, ?) RETURNING id",
 			p.Name, string(p.Kind), flag(p.Public), string(p.State), string(policy), p.PolicyDigest, millis(out.Changed), millis(out.Created), p.CreatedBy).Scan(&out.ID)
 		if err != nil {
 			return err
 		}
-		b.reshaped = true
+		b.created = true
 		if err := b.projectLeaf(&out, "created", ev.Actor, now); err != nil {
 			return err
 		}
 		ev.Name, ev.Outcome, ev.Resource = audit.ProjectCreated, allowed, audit.Resource{Project: p.Name}
 		return b.record(ev)
 	})
-	if err == nil {
-		err = refusal
+	if err != nil {
+		return release.Project{}, err
 	}
-	return out, err
+	return out, refusal
 }
 
 func (b *batch) projectLeaf(p *release.Project, action string, actor audit.Actor, now time.Time) error {
@@ -229,10 +213,7 @@ func (s *Store) UpdateProject(ctx context.Context, name, action string, ev audit
 	var refusal error
 	err := s.write(ctx, true, func(b *batch) error {
 		out, refusal = release.Project{}, nil
-		if err := b.flush(); err != nil {
-			return err
-		}
-		p, err := scanProject(b.w.row(b.ctx, selectProject+" WHERE name = ?"+b.store.dialect.forUpdate(), name))
+		p, err := b.readProject("name", name)
 		if notFound(err) {
 			refusal = noProject(name)
 			return nil
@@ -240,33 +221,22 @@ func (s *Store) UpdateProject(ctx context.Context, name, action string, ev audit
 		if err != nil {
 			return err
 		}
-		q, err := change(p)
+		q, err := change(p.Project)
 		if err != nil {
 			refusal = err
 			return nil
 		}
-		policy, err := json.Marshal(q.Policy)
-		if err != nil {
-			return err
-		}
-		if q.Generation, err = b.generation(p.ID); err != nil {
-			return err
-		}
-		if _, err := b.w.exec(b.ctx, "UPDATE project SET public = ?, state = ?, policy = ?, policy_digest = ? WHERE id = ?",
-			flag(q.Public), string(q.State), string(policy), q.PolicyDigest, p.ID); err != nil {
-			return err
-		}
-		q.Changed = b.clock
-		out = q
-		b.reshaped = true
-		if err := b.projectLeaf(&q, action, ev.Actor, now); err != nil {
+		p.Public, p.State, p.Policy, p.PolicyDigest = q.Public, q.State, q.Policy, q.PolicyDigest
+		b.change(p)
+		out = p.Project
+		if err := b.projectLeaf(&out, action, ev.Actor, now); err != nil {
 			return err
 		}
 		ev.Outcome, ev.Resource = allowed, audit.Resource{Project: name}
 		return b.record(ev)
 	})
-	if err == nil {
-		err = refusal
+	if err != nil {
+		return release.Project{}, err
 	}
-	return out, err
+	return out, refusal
 }

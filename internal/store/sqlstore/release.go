@@ -73,12 +73,14 @@ func (s *Store) Releases(ctx context.Context, projectID int64, name string) ([]r
 	return out, err
 }
 
-// Charts implements release.Projects. Cost: a scan of the index entries of
-// limit charts (the counts), and for each chart its newest releases until one
-// that is not yanked.
+// Charts implements release.Projects. What is staged does not count, nor does
+// a chart that has nothing else. Cost: a scan of the index entries of limit
+// charts, and for each chart its newest releases until one that is not yanked.
 func (s *Store) Charts(ctx context.Context, projectID int64, after string, limit int) ([]release.ChartSummary, error) {
 	var out []release.ChartSummary
-	err := s.query(ctx, "SELECT chart, COUNT(*), MAX(time) FROM release WHERE project = ? AND chart > ? GROUP BY chart ORDER BY chart LIMIT ?",
+	// Ids ascend with time, so the greatest is that of the last release.
+	err := s.query(ctx, "SELECT c.chart, c.n, r.time FROM (SELECT chart, COUNT(*) AS n, MAX(id) AS last FROM release "+
+		"WHERE project = ? AND chart > ? AND state <> 'staged' GROUP BY chart ORDER BY chart LIMIT ?) c JOIN release r ON r.id = c.last ORDER BY c.chart",
 		func(row scanner) error {
 			var c release.ChartSummary
 			var at int64
@@ -94,8 +96,6 @@ func (s *Store) Charts(ctx context.Context, projectID int64, after string, limit
 	}
 	for i := range out {
 		c := &out[i]
-		// A pre-release is shown only where nothing else is: its sort key is
-		// the one that is not the greatest of its version.
 		list, err := s.newest(ctx, projectID, c.Name)
 		if err != nil {
 			return nil, err
@@ -156,10 +156,10 @@ func (s *Store) description(ctx context.Context, config string) (string, error) 
 	return m.Description, nil
 }
 
-// Counts implements release.Projects. Cost: a scan of the project's index
-// entries; a second at a million releases.
+// Counts implements release.Projects. What is staged does not count. Cost: a
+// scan of the project's index entries; a second at a million releases.
 func (s *Store) Counts(ctx context.Context, projectID int64) (charts, releases int, err error) {
-	err = s.queryRow(ctx, "SELECT COUNT(DISTINCT chart), COUNT(*) FROM release WHERE project = ?", projectID).Scan(&charts, &releases)
+	err = s.queryRow(ctx, "SELECT COUNT(DISTINCT chart), COUNT(*) FROM release WHERE project = ? AND state <> 'staged'", projectID).Scan(&charts, &releases)
 	return charts, releases, fault("count releases", err)
 }
 

@@ -45,10 +45,10 @@ func (s *Store) UnlinkBlob(ctx context.Context, repository, digest string, ev au
 		ev.Name, ev.Outcome, ev.Time = audit.ArtifactDeleted, allowed, now
 		return b.record(ev)
 	})
-	if err == nil {
-		err = refusal
+	if err != nil {
+		return err
 	}
-	return err
+	return refusal
 }
 
 func noBlob(repository, digest string) error {
@@ -100,10 +100,10 @@ func (s *Store) PutManifest(ctx context.Context, p *release.ManifestPut) error {
 		refusal, err = b.putManifest(p)
 		return err
 	})
-	if err == nil {
-		err = refusal
+	if err != nil {
+		return err
 	}
-	return err
+	return refusal
 }
 
 func (b *batch) putManifest(p *release.ManifestPut) (refusal, err error) {
@@ -114,17 +114,14 @@ func (b *batch) putManifest(p *release.ManifestPut) (refusal, err error) {
 	ev := p.Event
 	ev.Name, ev.Outcome, ev.Time, ev.After = audit.ArtifactPushed, allowed, p.Now, p.Manifest.Digest
 	for _, tag := range p.Tags {
-		held, err := scanManifest(b.w.row(b.ctx, selectByTag, p.Manifest.Repository, tag))
-		if notFound(err) {
-			continue
-		}
+		held, err := b.heldByTag(p.Manifest.Repository, tag)
 		if err != nil {
 			return nil, err
 		}
-		if held.Digest == p.Manifest.Digest {
+		if held == nil || held.Digest == p.Manifest.Digest {
 			continue
 		}
-		if refusal := p.MayMove(tag, &held); refusal != nil {
+		if refusal := p.MayMove(tag, held); refusal != nil {
 			ev.Name, ev.Outcome, ev.Before = audit.RefusedOverwrite, denied(refusal), held.Digest
 			return refusal, b.record(ev)
 		}
@@ -142,11 +139,33 @@ func (b *batch) putManifest(p *release.ManifestPut) (refusal, err error) {
 	return nil, b.record(ev)
 }
 
+// heldByTag is the manifest that a tag stands on, with the release that it is
+// of, whether readers see it or not; nil when the tag is free.
+func (b *batch) heldByTag(repository, tag string) (*release.Manifest, error) {
+	held, err := scanFound(b.w.row(b.ctx, selectTag, repository, tag))
+	if notFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if held.releaseID != 0 {
+		r, err := b.releaseWhere("r.id = ?", held.releaseID)
+		if err != nil {
+			return nil, err
+		}
+		held.Release = &r
+	}
+	return &held.Manifest, nil
+}
+
 const manifestColumns = "SELECT o.name, m.digest, m.media_type, m.artifact_type, m.subject, m.annotations, m.bytes, COALESCE(t.release, 0) "
 
+const selectTag = manifestColumns + "FROM repository o JOIN tag t ON t.repository = o.id JOIN manifest m ON m.repository = o.id AND m.digest = t.digest " +
+	"WHERE o.name = ? AND t.name = ?"
+
 // selectByTag leaves the tags of staged releases out.
-const selectByTag = manifestColumns + "FROM repository o JOIN tag t ON t.repository = o.id JOIN manifest m ON m.repository = o.id AND m.digest = t.digest " +
-	"WHERE o.name = ? AND t.name = ? AND t.hidden < 2"
+const selectByTag = selectTag + " AND t.hidden < 2"
 
 // selectByDigest finds the release of a manifest by its tag; there is at most
 // one release for a manifest.
@@ -156,11 +175,6 @@ const selectByDigest = manifestColumns + "FROM repository o JOIN manifest m ON m
 type foundManifest struct {
 	release.Manifest
 	releaseID int64
-}
-
-func scanManifest(row scanner) (release.Manifest, error) {
-	f, err := scanFound(row)
-	return f.Manifest, err
 }
 
 func scanFound(row scanner) (foundManifest, error) {
@@ -229,10 +243,10 @@ func (s *Store) DeleteManifest(ctx context.Context, repository, ref string, ev a
 		ev.Name, ev.Outcome, ev.Time = audit.ArtifactDeleted, allowed, now
 		return b.record(ev)
 	})
-	if err == nil {
-		err = refusal
+	if err != nil {
+		return err
 	}
-	return err
+	return refusal
 }
 
 // Tags implements release.Repositories. Cost: limit rows, and the yanked ones

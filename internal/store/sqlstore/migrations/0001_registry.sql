@@ -123,7 +123,8 @@ CREATE UNIQUE INDEX release_version ON release (project, chart, version_key);
 -- Helm packs foo@1.0.0-2.0.0 and foo-1.0.0@2.0.0 into one file name. This also
 -- makes (project, chart, version) unique, since a file name follows from them.
 CREATE UNIQUE INDEX release_file ON release (project, file);
-CREATE INDEX release_order ON release (project, chart, sort_key DESC, id);
+-- The order of an index. With state, counting and listing read it alone.
+CREATE INDEX release_order ON release (project, chart, sort_key DESC, id, state);
 CREATE INDEX release_generation ON release (project, generation);
 
 CREATE TABLE repository (
@@ -203,6 +204,15 @@ CREATE TRIGGER release_keep BEFORE DELETE ON release
 CREATE TRIGGER release_freeze BEFORE UPDATE OF id, project, chart, version, version_key, sort_key, tag, file, archive,
     size, content, manifest, config, publisher, door, time, log_index, legacy, fragment ON release
     BEGIN SELECT RAISE(ABORT, 'a release never changes'); END;
+CREATE TRIGGER release_provenance BEFORE UPDATE OF provenance ON release
+    WHEN OLD.provenance <> '' AND NEW.provenance <> OLD.provenance
+    BEGIN SELECT RAISE(ABORT, 'a provenance is never replaced'); END;
+CREATE TRIGGER manifest_freeze BEFORE UPDATE OF repository, digest, media_type, artifact_type, subject, annotations, bytes ON manifest
+    BEGIN SELECT RAISE(ABORT, 'a manifest never changes'); END;
+CREATE TRIGGER blob_freeze BEFORE UPDATE ON blob
+    BEGIN SELECT RAISE(ABORT, 'a blob never changes'); END;
+CREATE TRIGGER head_keep BEFORE DELETE ON head
+    BEGIN SELECT RAISE(ABORT, 'the head of a log is never deleted'); END;
 CREATE TRIGGER leaf_keep BEFORE DELETE ON leaf
     BEGIN SELECT RAISE(ABORT, 'a leaf is never deleted'); END;
 CREATE TRIGGER leaf_freeze BEFORE UPDATE ON leaf
@@ -223,6 +233,14 @@ CREATE TRIGGER release_keep BEFORE DELETE OR TRUNCATE ON release
     FOR EACH STATEMENT EXECUTE FUNCTION chartkeep_keep();
 CREATE TRIGGER release_freeze BEFORE UPDATE OF id, project, chart, version, version_key, sort_key, tag, file, archive,
     size, content, manifest, config, publisher, door, time, log_index, legacy, fragment ON release
+    FOR EACH STATEMENT EXECUTE FUNCTION chartkeep_keep();
+CREATE TRIGGER release_provenance BEFORE UPDATE OF provenance ON release
+    FOR EACH ROW WHEN (OLD.provenance <> '' AND NEW.provenance <> OLD.provenance) EXECUTE FUNCTION chartkeep_keep();
+CREATE TRIGGER manifest_freeze BEFORE UPDATE OF repository, digest, media_type, artifact_type, subject, annotations, bytes ON manifest
+    FOR EACH STATEMENT EXECUTE FUNCTION chartkeep_keep();
+CREATE TRIGGER blob_freeze BEFORE UPDATE ON blob
+    FOR EACH STATEMENT EXECUTE FUNCTION chartkeep_keep();
+CREATE TRIGGER head_keep BEFORE DELETE OR TRUNCATE ON head
     FOR EACH STATEMENT EXECUTE FUNCTION chartkeep_keep();
 CREATE TRIGGER leaf_keep BEFORE DELETE OR UPDATE OR TRUNCATE ON leaf
     FOR EACH STATEMENT EXECUTE FUNCTION chartkeep_keep();
