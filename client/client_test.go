@@ -86,6 +86,19 @@ func TestRequest(t *testing.T) {
 	_ = anonymous.RevokeToken(t.Context(), "x")
 }
 
+// A refusal has to come before a large archive is sent.
+func TestLargeUploadsAskFirst(t *testing.T) {
+	for size, want := range map[int64]string{-1: "100-continue", 3 << 20: "100-continue", 5: ""} {
+		c := through(t, func(r *http.Request) (*http.Response, error) {
+			if got := r.Header.Get("Expect"); got != want {
+				t.Errorf("size %d: Expect %q, want %q", size, got, want)
+			}
+			return nil, errors.New("enough")
+		})
+		_, _ = c.Push(t.Context(), "a", Upload{Archive: strings.NewReader("bytes"), Size: size})
+	}
+}
+
 // A name that is more than a name must not become another path.
 func TestNamesCannotNameOtherPaths(t *testing.T) {
 	c := through(t, func(r *http.Request) (*http.Response, error) {

@@ -114,6 +114,17 @@ type Verification struct {
 	Verdict Verdict `json:"verdict"`
 }
 
+// Missing names the checks that were not made and on which the verdict rests.
+func (v Verification) Missing() []string {
+	var names []string
+	for _, c := range v.Checks {
+		if c.Result == Unchecked && !c.optional {
+			names = append(names, c.Name)
+		}
+	}
+	return names
+}
+
 // clockSkew is how far the clocks of a log and a reader may differ.
 const clockSkew = 10 * time.Minute
 

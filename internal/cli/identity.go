@@ -350,7 +350,7 @@ func (a *app) grantListCommand() *cobra.Command {
 func (a *app) grantRevokeCommand() *cobra.Command {
 	return a.leaf(command{
 		use: "revoke ID", short: "Take a grant away",
-		example: `chartkeep grant revoke grt-1a2b3c4d5e6f70819203`,
+		example: `chartkeep grant revoke grn-1a2b3c4d5e6f70819203`,
 		args:    arguments{1, 1, "the ID of a grant, see chartkeep grant list"}, complete: a.completeGrantArg,
 		run: func(ctx context.Context, args []string) (result, error) {
 			c, err := a.client()

@@ -317,13 +317,13 @@ func (s *Service) keep(ctx context.Context, p Project, repo string, u Upload, wa
 					With("stated", "%s", want).With("arrived", "%s", digest.SHA256(b)).With("bytes", "%d", size).
 					Suggest("send the blob again")
 			}
-			return s.store.LinkBlob(ctx, p.ID, repo, Link{want, size}, b)
+			return s.store.LinkBlob(ctx, p.ID, repo, Link{want, size, true}, b)
 		}
 	}
 	if _, _, err := u.Commit(ctx, want); err != nil {
 		return err
 	}
-	return s.store.LinkBlob(ctx, p.ID, repo, Link{want, size}, nil)
+	return s.store.LinkBlob(ctx, p.ID, repo, Link{want, size, false}, nil)
 }
 
 func isGzip(b []byte) bool { return len(b) >= 2 && b[0] == 0x1f && b[1] == 0x8b }
@@ -360,11 +360,14 @@ func (s *Service) MountBlob(ctx context.Context, c Caller, repo, d, from string)
 		}
 	}
 	for _, holder := range holders {
-		size, err := s.StatBlob(ctx, c, holder, d)
+		l, err := s.link(ctx, c, holder, d)
+		if p, ok := problem.As(err); ok && p.Rule == ruleScope && from != "" {
+			return false, err // the client can ask for a token with both repositories
+		}
 		if err != nil {
 			continue // unknown and not allowed look alike
 		}
-		return true, s.store.LinkBlob(ctx, p.ID, repo, Link{d, size}, nil)
+		return true, s.store.LinkBlob(ctx, p.ID, repo, l, nil)
 	}
 	return false, nil
 }
@@ -380,22 +383,32 @@ func (s *Service) mayRead(ctx context.Context, c Caller, repo string) (Project, 
 
 // StatBlob says how large a blob of a repository is.
 func (s *Service) StatBlob(ctx context.Context, c Caller, repo, d string) (int64, error) {
+	l, err := s.link(ctx, c, repo, d)
+	return l.Size, err
+}
+
+// link finds a blob of a repository that the caller may read.
+func (s *Service) link(ctx context.Context, c Caller, repo, d string) (Link, error) {
 	if _, err := s.mayRead(ctx, c, repo); err != nil {
-		return 0, err
+		return Link{}, err
 	}
 	if err := digest.Check(d); err != nil {
-		return 0, err
+		return Link{}, err
 	}
-	l, err := s.store.BlobLink(ctx, repo, d)
-	return l.Size, err
+	return s.store.BlobLink(ctx, repo, d)
 }
 
 // OpenBlob opens a blob of a repository.
 func (s *Service) OpenBlob(ctx context.Context, c Caller, repo, d string) (Blob, error) {
-	if _, err := s.StatBlob(ctx, c, repo, d); err != nil {
+	l, err := s.link(ctx, c, repo, d)
+	if err != nil {
 		return nil, err
 	}
-	b, err := s.open(ctx, d)
+	open := s.openLarge
+	if l.Small {
+		open = s.open
+	}
+	b, err := open(ctx, d)
 	if err != nil {
 		return nil, err // not b: a nil *blob is no nil Blob
 	}

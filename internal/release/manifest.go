@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/chartkeep/chartkeep/internal/access"
@@ -488,6 +489,9 @@ func (s *Service) Tags(ctx context.Context, c Caller, repo, after string, limit 
 func (s *Service) Catalog(ctx context.Context, c Caller, after string, limit int) ([]string, bool, error) {
 	if limit <= 0 || limit > maxPage {
 		limit = maxPage
+	}
+	if scope := c.Principal.Scope; scope != nil && !slices.ContainsFunc(scope, func(sc access.Scope) bool { return sc.Type == "registry" && sc.Name == "catalog" }) {
+		return nil, false, outOfScope(c, "registry:catalog:*")
 	}
 	projects, err := s.store.AllProjects(ctx)
 	if err != nil {

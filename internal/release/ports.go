@@ -71,6 +71,7 @@ type ClaimResult struct {
 type Link struct {
 	Digest string
 	Size   int64
+	Small  bool // its bytes are in the database, not in the blob store
 }
 
 // Attachment is a provenance that arrives after its release.

@@ -62,9 +62,9 @@ func (s *Service) pushArchive(ctx context.Context, c Caller, project string, arc
 	claim.Manifest, claim.Config = ownManifest(&a, claim.Release.Provenance, int64(len(prov)))
 	claim.Release.Manifest, claim.Release.Config = claim.Manifest.Digest, digest.SHA256(claim.Config)
 	claim.Manifest.Repository = claim.Release.Repository()
-	claim.Links = append(claim.Links, Link{claim.Release.Config, int64(len(claim.Config))}, Link{a.Digest, a.Size})
+	claim.Links = append(claim.Links, Link{claim.Release.Config, int64(len(claim.Config)), true}, Link{a.Digest, a.Size, false})
 	if prov != nil {
-		claim.Links = append(claim.Links, Link{claim.Release.Provenance, int64(len(prov))})
+		claim.Links = append(claim.Links, Link{claim.Release.Provenance, int64(len(prov)), true})
 	}
 	return s.claim(ctx, c, claim, &a, func() error {
 		_, _, err := u.Commit(ctx, a.Digest)

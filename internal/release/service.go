@@ -212,15 +212,23 @@ func inScope(p *access.Principal, req *access.Request) bool {
 	return false
 }
 
+// ruleScope is the rule of a bearer token that was asked for something else.
+const ruleScope = "scope"
+
+func outOfScope(c Caller, needs string) *problem.Error {
+	e := problem.New(problem.Denied, ruleScope, "the bearer token was not asked for this").
+		With("needs", "%s", needs).Suggest("ask for a token with the scope that the challenge names")
+	if c.Principal.Kind == access.KindAnonymous {
+		e.Kind = problem.Unauthenticated
+	}
+	return e
+}
+
 // refuse words a refusal and records it, unless nobody knows who asked.
 func (s *Service) refuse(ctx context.Context, c Caller, req access.Request) error {
 	var e *problem.Error
 	if access.Allowed(c.Principal, req, s.now()) {
-		e = problem.New(problem.Denied, "scope", "the bearer token was not asked for this repository").
-			With("needs", "%s", req.Action).Suggest("ask for a token with the scope that the challenge names")
-		if c.Principal.Kind == access.KindAnonymous {
-			e.Kind = problem.Unauthenticated
-		}
+		e = outOfScope(c, string(req.Action))
 	} else {
 		e = access.Refuse(c.Principal, req, s.now())
 	}

@@ -46,7 +46,7 @@ var program struct {
 }
 
 // Run runs the tests of a package and removes the program that they built.
-func Run(m *testing.M) int {
+func Run(m interface{ Run() int }) int {
 	defer func() {
 		if program.dir != "" {
 			os.RemoveAll(program.dir)
@@ -183,13 +183,13 @@ func Try(t testing.TB, opt Options) (*Server, error) {
 	select {
 	case s.Addr = <-address:
 	case <-s.ended:
-		return nil, fmt.Errorf("the server did not start: %w\n%s", errOr(s.err), s.said)
+		return nil, fmt.Errorf("the server did not start: %w\n%s", errOr(s.err), s.said.notable())
 	case <-time.After(Patience):
 		s.Kill()
-		return nil, fmt.Errorf("the server did not say that it serves within %s\n%s", Patience, s.said)
+		return nil, fmt.Errorf("the server did not say that it serves within %s\n%s", Patience, s.said.notable())
 	}
 	if err := s.ready(); err != nil {
-		return nil, fmt.Errorf("%w\n%s", err, s.said)
+		return nil, fmt.Errorf("%w\n%s", err, s.said.notable())
 	}
 	s.Took = time.Since(begun)
 	b, err := os.ReadFile(filepath.Join(opt.Data, "admin-token"))
@@ -314,7 +314,7 @@ func (s *Server) Stop() error {
 		return s.err
 	case <-time.After(Patience):
 		s.Kill()
-		return fmt.Errorf("the server did not end within %s\n%s", Patience, s.said)
+		return fmt.Errorf("the server did not end within %s\n%s", Patience, s.said.notable())
 	}
 }
 
@@ -346,7 +346,7 @@ func (s *Server) cleanup() {
 		}
 	}
 	if s.t.Failed() {
-		s.t.Logf("what the server said:\n%s", s.said)
+		s.t.Logf("what the server said, without what went well:\n%s", s.said.notable())
 	}
 }
 
@@ -356,7 +356,22 @@ type transcript struct {
 	text []byte
 }
 
-const maxTranscript = 64 << 10
+const maxTranscript = 256 << 10
+
+// notable is the transcript without the requests that did not fail.
+func (tr *transcript) notable() string {
+	var b strings.Builder
+	for line := range strings.Lines(tr.String()) {
+		var said struct {
+			Msg    string
+			Status int
+		}
+		if json.Unmarshal([]byte(line), &said) != nil || said.Msg != "request" || said.Status >= http.StatusInternalServerError {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
+}
 
 func (tr *transcript) String() string {
 	tr.mu.Lock()

@@ -256,6 +256,12 @@ func (f *fake) MountBlob(_ context.Context, c release.Caller, repo, digest, from
 	if err != nil {
 		return false, err
 	}
+	if b, ok := f.bearers[c.Principal.TokenID]; ok && from != "" {
+		project, _, _ := strings.Cut(from, "/")
+		if may(c.Principal, "pull", project) && !(access.Bearer{Scope: b.scopes}).Allows(from, "pull") {
+			return false, problem.New(problem.Denied, ruleScope, "the bearer token was not asked for repository %s", from)
+		}
+	}
 	for name, r := range f.repos {
 		project, _, _ := strings.Cut(name, "/")
 		if r.blobs[digest] && (from == "" || from == name) && may(c.Principal, "pull", project) {

@@ -33,7 +33,7 @@ var parseCases = []struct {
 
 	{"GET", "/v2/a/b/blobs/" + d256, Request{Kind: KindBlob, Resource: ResourceBlob, Repository: "a/b", Digest: d256}},
 	{"GET", "/v2/a/b/blobs/sha256%3A" + hex256, Request{Kind: KindBlob, Resource: ResourceBlob, Repository: "a/b", Digest: d256}},
-	{"HEAD", "/v2/a/blobs/" + d512 + "?ns=docker.io", Request{Kind: KindBlob, Resource: ResourceBlob, Repository: "a", Digest: d512}},
+	{"HEAD", "/v2/a/blobs/" + d512 + "?ns=registry.example", Request{Kind: KindBlob, Resource: ResourceBlob, Repository: "a", Digest: d512}},
 	{"DELETE", "/v2/a/blobs/" + d256, Request{Kind: KindDeleteBlob, Resource: ResourceBlob, Repository: "a", Digest: d256}},
 	{"GET", "/v2/blobs/blobs/" + d256, Request{Kind: KindBlob, Resource: ResourceBlob, Repository: "blobs", Digest: d256}},
 

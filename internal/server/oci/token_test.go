@@ -162,6 +162,18 @@ func TestBearerFlow(t *testing.T) {
 	s.auth = "Bearer " + s.bearer("repository:demo/web:pull,push")
 	s.do(http.MethodPost, "/v2/demo/web/blobs/uploads/", nil).want(t, http.StatusAccepted)
 
+	// A mount needs a scope on its source as well; a source that the account may
+	// not read is one that has nothing to mount.
+	mount := "/v2/demo/two/blobs/uploads/?mount=" + d + "&from="
+	s.auth = owner
+	s.auth = "Bearer " + s.bearer("repository:demo/two:pull,push")
+	s.do(http.MethodPost, mount+"demo/web", nil).want(t, http.StatusUnauthorized).
+		wantHeader(t, "WWW-Authenticate", realm+`,scope="repository:demo/two:pull,push repository:demo/web:pull",error="insufficient_scope"`)
+	s.do(http.MethodPost, mount+"secret/web", nil).want(t, http.StatusAccepted)
+	s.auth = owner
+	s.auth = "Bearer " + s.bearer("repository:demo/two:pull,push", "repository:demo/web:pull")
+	s.do(http.MethodPost, mount+"demo/web", nil).want(t, http.StatusCreated)
+
 	// What the account may not do, no scope helps.
 	s.auth = basic("reader", "secret")
 	s.do(http.MethodPost, "/v2/demo/web/blobs/uploads/", nil).wantCode(t, http.StatusForbidden, codeDenied).wantHeader(t, "WWW-Authenticate", "")

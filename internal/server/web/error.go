@@ -48,16 +48,20 @@ func (d *Door) WriteError(w http.ResponseWriter, r *http.Request, status int, p 
 	}
 	page := &errorPage{
 		frame: d.bareFrame(r, capital(words)), Status: status, Code: strconv.Itoa(status) + ", " + words,
-		Head: sentence(p.Message), Facts: p.Facts, Try: p.Try, RequestID: server.RequestID(r),
+		Head: sentence(p.Message), Try: p.Try, RequestID: server.RequestID(r),
 		Changed: r.Method != http.MethodGet && r.Method != http.MethodHead,
 	}
-	page.Nav = "none"
+	for _, f := range p.Facts {
+		if f.Label != "request" || f.Value != page.RequestID { // the page has a line for it
+			page.Facts = append(page.Facts, f)
+		}
+	}
 	first, _, _ := strings.Cut(p.Try, " ")
 	page.Command = first == "chartkeep" || first == "helm" || first == "curl"
 	if status == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", challenge)
 		// Advice for command lines; here the form stands below.
-		page.Try, page.SignIn = "", true
+		page.Nav, page.Try, page.SignIn = navSignIn, "", true
 		page.SignInForm = formOf{page.Base, signInForm{Next: page.Here}}
 	}
 	if err := d.render(w, r, status, "error", page); err != nil {

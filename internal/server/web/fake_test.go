@@ -198,7 +198,7 @@ func (f *fakeService) find(project, name, version string) *release.Detail {
 }
 
 func (f *fakeService) Authenticate(_ context.Context, secret string) (access.Principal, error) {
-	if secret == "ck_right" {
+	if secret == "ckt_right" {
 		return maintainer.Principal, nil
 	}
 	return access.Principal{}, problem.New(problem.Unauthenticated, "credential", "this token is not valid")

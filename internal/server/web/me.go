@@ -2,6 +2,7 @@ package web
 
 import (
 	"net/http"
+	"slices"
 
 	"github.com/chartkeep/chartkeep/internal/access"
 	"github.com/chartkeep/chartkeep/internal/problem"
@@ -22,6 +23,7 @@ type mePage struct {
 type grantRow struct {
 	Role, Means string
 	Project     string
+	Writes      bool   // to charts
 	Charts      string // "" for all
 	Prerelease  bool
 	Expires     moment
@@ -55,11 +57,18 @@ func (f *frame) grants(list []access.Grant) []grantRow {
 	var rows []grantRow
 	for _, g := range list {
 		rows = append(rows, grantRow{
-			Role: string(g.Role), Means: means[g.Role], Project: g.Project, Charts: g.Chart, ID: g.ID,
+			Role: string(g.Role), Means: means[g.Role], Project: g.Project, Writes: writesCharts(g.Role), Charts: g.Chart, ID: g.ID,
 			Prerelease: g.Versions == access.PrereleaseOnly,
 			Expires:    moment{g.Expires, f.Now.at},
 			Ended:      !g.Expires.IsZero() && !f.Now.at.Before(g.Expires),
 		})
 	}
 	return rows
+}
+
+// writesCharts reports whether a role can change anything about a chart.
+func writesCharts(role access.Role) bool {
+	return slices.ContainsFunc(access.Actions(), func(a access.ActionInfo) bool {
+		return a.Reach == access.ReachChart && role.Has(a.Action)
+	})
 }

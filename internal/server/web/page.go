@@ -13,7 +13,7 @@ import (
 // frame is what every page has around its content.
 type frame struct {
 	Title   string // of the window, without the name of the product
-	Nav     string // the section that is current: charts, log, audit, ""
+	Nav     string // the section that is current: charts, log, audit, me, navSignIn or ""
 	Crumbs  []link
 	Base    string  // context path and /ui
 	Sheet   string  // URL of the style sheet
@@ -27,6 +27,9 @@ type frame struct {
 	Now     moment
 	Private bool // the page could not be seen by everybody
 }
+
+// navSignIn is the section of pages that hold the sign-in form themselves.
+const navSignIn = "sign-in"
 
 // person is who is signed in.
 type person struct {

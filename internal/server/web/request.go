@@ -12,6 +12,9 @@ import (
 // prefix is the path of the UI on the server, without the context path.
 const prefix = "/ui"
 
+// maxPath bounds a path, in bytes after decoding.
+const maxPath = 2048
+
 // page is a page or a form's target.
 type page uint8
 
@@ -65,7 +68,7 @@ type request struct {
 // them, and no chart, is called "charts".
 func parse(path string) (request, error) {
 	rest, ok := strings.CutPrefix(path, prefix)
-	if !ok || len(path) > 2048 {
+	if !ok || rest != "" && rest[0] != '/' || len(path) > maxPath {
 		return request{}, noPage(path)
 	}
 	switch rest {

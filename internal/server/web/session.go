@@ -33,8 +33,7 @@ func (d *Door) signInPage(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (d *Door) showSignIn(w http.ResponseWriter, r *http.Request, status int, form signInForm) error {
-	p := &signInPage{frame: d.frameOf(r, "Sign in", "")}
-	p.Here = form.Next // the button in the bar must not lead here for ever
+	p := &signInPage{frame: d.frameOf(r, "Sign in", navSignIn)}
 	p.SignInForm = formOf{p.Base, form}
 	return d.render(w, r, status, "sign-in", p)
 }

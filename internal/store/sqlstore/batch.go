@@ -25,6 +25,7 @@ type batch struct {
 	projects map[int64]*batchProject
 	bulk     []bulkRows
 	created  bool // there is a new project
+	restated bool // what a memo may hold was changed
 }
 
 // batchProject is a project as the operations of a batch see and change it. It
@@ -328,6 +329,9 @@ func (b *batch) committed() {
 		if g := b.logs[log]; g != nil && g.state != nil {
 			b.store.logs[log].Store(g.state)
 		}
+	}
+	if b.restated {
+		b.store.memos.forget()
 	}
 	if b.created {
 		b.store.projects.forget()

@@ -175,7 +175,7 @@ func (b *batch) publish(r *release.Release, c *release.Claim) error {
 	b.insert("INSERT INTO tag (repository, name, digest, release, hidden) VALUES", repo, r.Tag, r.Manifest, r.ID, hidden)
 	b.insertManifest(repo, &c.Manifest, r.State != release.Staged)
 	for _, l := range c.Links {
-		b.insert("INSERT INTO link (repository, digest, size) VALUES| ON CONFLICT DO NOTHING", repo, l.Digest, l.Size)
+		b.insert("INSERT INTO link (repository, digest, size, small) VALUES| ON CONFLICT DO NOTHING", repo, l.Digest, l.Size, flag(l.Small))
 	}
 	b.insertBlob(r.Config, c.Config)
 	if c.Prov != nil {
@@ -341,6 +341,7 @@ func (s *Store) Attach(ctx context.Context, a *release.Attachment) (release.Clai
 		}
 		b.change(p)
 		wasStaged := r.State == release.Staged
+		b.restated = true
 		r.Provenance = a.Digest
 		if wasStaged {
 			r.State = release.Active
@@ -359,7 +360,7 @@ func (s *Store) Attach(ctx context.Context, a *release.Attachment) (release.Clai
 			}
 		}
 		b.insertBlob(a.Digest, a.Bytes)
-		b.insert("INSERT INTO link (repository, digest, size) VALUES| ON CONFLICT DO NOTHING", repo, a.Digest, len(a.Bytes))
+		b.insert("INSERT INTO link (repository, digest, size, small) VALUES| ON CONFLICT DO NOTHING", repo, a.Digest, len(a.Bytes), 1)
 		if _, err := b.appendLeaf(tlog.Attach{
 			Index: r.LogIndex, Project: r.Project, Chart: r.Chart, Version: r.Version, Kind: tlog.AttachProvenance,
 			Digest: a.Digest, Publisher: identity(a.Event.Actor), Time: b.time(a.Now),
@@ -382,6 +383,7 @@ func (s *Store) Attach(ctx context.Context, a *release.Attachment) (release.Clai
 
 // setHidden changes how readers see the tag and the manifest of a release.
 func (b *batch) setHidden(repo int64, r *release.Release, hidden int) error {
+	b.restated = true
 	if _, err := b.w.exec(b.ctx, "UPDATE tag SET hidden = ? WHERE repository = ? AND name = ? AND release = ?", hidden, repo, r.Tag, r.ID); err != nil {
 		return err
 	}

@@ -80,6 +80,15 @@ func (s *Store) openLogs(ctx context.Context) error {
 	return tx.Commit()
 }
 
+// head is the release log as readers see it. On SQLite every change of it is
+// made by this process, which keeps it in memory; on PostgreSQL it is read.
+func (s *Store) head(ctx context.Context) (*logState, error) {
+	if st := s.logs[releaseLog].Load(); st != nil && !s.dialect.postgres {
+		return st, nil
+	}
+	return s.readHead(ctx, releaseLog, s.queryRow)
+}
+
 // readHead returns the state of a log. The edge is taken from memory when it
 // is of the same size, else read: at most 255 rows a level.
 func (s *Store) readHead(ctx context.Context, log int, row func(ctx context.Context, query string, args ...any) scanner) (*logState, error) {
@@ -192,7 +201,7 @@ func (t tiles) Tile(level int, n int64) ([]tlog.Hash, error) {
 
 // LogInfo implements release.LogReader.
 func (s *Store) LogInfo(ctx context.Context) (release.LogInfo, error) {
-	st, err := s.readHead(ctx, releaseLog, s.queryRow)
+	st, err := s.head(ctx)
 	if err != nil {
 		return release.LogInfo{}, err
 	}
@@ -205,7 +214,7 @@ func (s *Store) LogInfo(ctx context.Context) (release.LogInfo, error) {
 // Tile implements release.LogReader. Cost: one look-up for a full tile, a
 // range of width rows for a partial one.
 func (s *Store) Tile(ctx context.Context, level int, n int64, width int) ([]byte, error) {
-	st, err := s.readHead(ctx, releaseLog, s.queryRow)
+	st, err := s.head(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -234,7 +243,7 @@ func beyondTree(size int64) error {
 
 // Entries implements release.LogReader. Cost: a range of width rows.
 func (s *Store) Entries(ctx context.Context, n int64, width int) ([][]byte, error) {
-	st, err := s.readHead(ctx, releaseLog, s.queryRow)
+	st, err := s.head(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -269,7 +278,7 @@ func (s *Store) Leaf(ctx context.Context, index int64) ([]byte, error) {
 // Prove implements release.LogReader. Cost: the leaf and at most one tile a
 // level, so four look-ups at a million releases.
 func (s *Store) Prove(ctx context.Context, index int64) (tlog.Proof, error) {
-	st, err := s.readHead(ctx, releaseLog, s.queryRow)
+	st, err := s.head(ctx)
 	if err != nil {
 		return tlog.Proof{}, err
 	}
@@ -293,7 +302,7 @@ func (s *Store) Prove(ctx context.Context, index int64) (tlog.Proof, error) {
 
 // Consistency implements release.LogReader. Cost: a few tiles.
 func (s *Store) Consistency(ctx context.Context, old, size int64) ([]tlog.Hash, error) {
-	st, err := s.readHead(ctx, releaseLog, s.queryRow)
+	st, err := s.head(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -49,7 +49,7 @@ func (s *Store) releaseWhere(ctx context.Context, what, where string, args ...an
 // ReleaseByVersion implements release.Projects. One look-up by unique key:
 // the file name follows from chart and version.
 func (s *Store) ReleaseByVersion(ctx context.Context, projectID int64, name, version string) (release.Release, error) {
-	r, err := s.releaseWhere(ctx, name+" "+version, "r.project = ? AND r.file = ?", projectID, chart.FileName(name, version))
+	r, err := s.ReleaseByFile(ctx, projectID, chart.FileName(name, version))
 	if err == nil && (r.Chart != name || r.Version != version) {
 		return release.Release{}, problem.New(problem.NotFound, "release", "there is no release %s %s", name, version)
 	}
@@ -58,7 +58,9 @@ func (s *Store) ReleaseByVersion(ctx context.Context, projectID int64, name, ver
 
 // ReleaseByFile implements release.Projects. One look-up by unique key.
 func (s *Store) ReleaseByFile(ctx context.Context, projectID int64, file string) (release.Release, error) {
-	return s.releaseWhere(ctx, file, "r.project = ? AND r.file = ?", projectID, file)
+	return s.memos.releases.get(memoFile{projectID, file}, func() (release.Release, error) {
+		return s.releaseWhere(ctx, file, "r.project = ? AND r.file = ?", projectID, file)
+	})
 }
 
 // Releases implements release.Projects. Cost: one range scan over the chart's

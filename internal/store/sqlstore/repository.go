@@ -21,7 +21,7 @@ func (s *Store) LinkBlob(ctx context.Context, projectID int64, repository string
 		if bytes != nil {
 			b.insertBlob(l.Digest, bytes)
 		}
-		b.insert("INSERT INTO link (repository, digest, size) VALUES| ON CONFLICT DO NOTHING", repo, l.Digest, l.Size)
+		b.insert("INSERT INTO link (repository, digest, size, small) VALUES| ON CONFLICT DO NOTHING", repo, l.Digest, l.Size, flag(l.Small))
 		return nil
 	})
 }
@@ -34,6 +34,7 @@ func (s *Store) UnlinkBlob(ctx context.Context, repository, digest string, ev au
 		if err := b.flush(); err != nil {
 			return err
 		}
+		b.restated = true
 		n, err := b.w.exec(b.ctx, "DELETE FROM link WHERE digest = ? AND repository = (SELECT id FROM repository WHERE name = ?)", digest, repository)
 		if err != nil {
 			return err
@@ -57,8 +58,14 @@ func noBlob(repository, digest string) error {
 
 // BlobLink implements release.Repositories. One look-up by key.
 func (s *Store) BlobLink(ctx context.Context, repository, digest string) (release.Link, error) {
+	return s.memos.links.get(memoRef{repository, digest}, func() (release.Link, error) { return s.blobLink(ctx, repository, digest) })
+}
+
+func (s *Store) blobLink(ctx context.Context, repository, digest string) (release.Link, error) {
 	l := release.Link{Digest: digest}
-	err := s.queryRow(ctx, "SELECT l.size FROM link l JOIN repository o ON o.id = l.repository WHERE o.name = ? AND l.digest = ?", repository, digest).Scan(&l.Size)
+	var small int64
+	err := s.queryRow(ctx, "SELECT l.size, l.small FROM link l JOIN repository o ON o.id = l.repository WHERE o.name = ? AND l.digest = ?", repository, digest).Scan(&l.Size, &small)
+	l.Small = small != 0
 	if notFound(err) {
 		return l, noBlob(repository, digest)
 	}
@@ -125,10 +132,11 @@ func (b *batch) putManifest(p *release.ManifestPut) (refusal, err error) {
 			ev.Name, ev.Outcome, ev.Before = audit.RefusedOverwrite, denied(refusal), held.Digest
 			return refusal, b.record(ev)
 		}
+		b.restated = true
 	}
 	b.insertManifest(repo, &p.Manifest, p.Visible)
 	for _, l := range p.Links {
-		b.insert("INSERT INTO link (repository, digest, size) VALUES| ON CONFLICT DO NOTHING", repo, l.Digest, l.Size)
+		b.insert("INSERT INTO link (repository, digest, size, small) VALUES| ON CONFLICT DO NOTHING", repo, l.Digest, l.Size, flag(l.Small))
 	}
 	for _, tag := range p.Tags {
 		if _, err := b.w.exec(b.ctx, "INSERT INTO tag (repository, name, digest, release, hidden) VALUES (?, ?, ?, 0, 0) "+
@@ -190,6 +198,10 @@ func scanFound(row scanner) (foundManifest, error) {
 // Manifest implements release.Repositories. Two look-ups by key, three for the
 // manifest of a release that was yanked.
 func (s *Store) Manifest(ctx context.Context, repository, ref string) (release.Manifest, error) {
+	return s.memos.manifests.get(memoRef{repository, ref}, func() (release.Manifest, error) { return s.manifest(ctx, repository, ref) })
+}
+
+func (s *Store) manifest(ctx context.Context, repository, ref string) (release.Manifest, error) {
 	query := selectByTag
 	if strings.Contains(ref, ":") {
 		query = selectByDigest
@@ -220,6 +232,7 @@ func (s *Store) DeleteManifest(ctx context.Context, repository, ref string, ev a
 		if err := b.flush(); err != nil {
 			return err
 		}
+		b.restated = true
 		var n int64
 		var err error
 		if strings.Contains(ref, ":") {

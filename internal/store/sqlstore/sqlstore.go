@@ -68,6 +68,7 @@ type Store struct {
 	seq       *sequencer
 	logs      [auditLog + 1]atomic.Pointer[logState]
 	projects  projectCache
+	memos     memos
 	readers   sync.Map // query text -> *sql.Stmt of readPool
 	closeOnce sync.Once
 }
@@ -78,6 +79,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if s.now == nil {
 		s.now = time.Now
 	}
+	s.memos = newMemos(s.dialect)
 	dsn := cfg.SQLite
 	if s.dialect.postgres {
 		dsn = cfg.Postgres

@@ -162,6 +162,7 @@ CREATE TABLE link (
     repository BIGINT NOT NULL REFERENCES repository (id),
     digest     {text} NOT NULL,
     size       BIGINT NOT NULL,
+    small      BIGINT NOT NULL, -- 1: its bytes are in table blob
     PRIMARY KEY (repository, digest)
 ){clustered};
 CREATE INDEX link_digest ON link (digest);

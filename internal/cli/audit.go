@@ -1,0 +1,114 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/chartkeep/chartkeep/client"
+)
+
+// auditList are events of the audit trail, the newest first.
+type auditList struct {
+	Items []client.AuditRecord `json:"items"`
+	// More says that there are older events than those asked for.
+	More bool `json:"more"`
+}
+
+func (auditList) schema() string { return "audit-list/v1" }
+
+func (r auditList) keys() []string {
+	return keysOf(r.Items, func(x client.AuditRecord) string { return number(x.Index) })
+}
+
+func (r auditList) view() view {
+	b := block{head: []string{"INDEX", "TIME", "ACTOR", "RESULT", "EVENT AND SUBJECT"}, empty: "there are no such events"}
+	for _, x := range r.Items {
+		what := x.Event
+		if subject := auditSubject(x); subject != "" {
+			what += " " + subject
+		}
+		if x.Reason != "" {
+			what += ": " + x.Reason
+		}
+		b.rows = append(b.rows, []string{number(x.Index), stamp(x.Time), cmp.Or(x.Actor.Name, x.Actor.ID, x.Actor.Kind), x.Outcome.Result, what})
+	}
+	return view{b}
+}
+
+func auditSubject(x client.AuditRecord) string {
+	s := x.Resource.Project
+	if x.Resource.Chart != "" {
+		s += "/" + x.Resource.Chart
+	}
+	if x.Resource.Version != "" {
+		s += "@" + x.Resource.Version
+	}
+	return s
+}
+
+type auditOptions struct {
+	client.AuditFilter
+	limit int
+}
+
+func (o *auditOptions) register(f *pflag.FlagSet) {
+	f.StringVar(&o.Project, "project", "", "only events of this project")
+	f.StringVar(&o.Chart, "chart", "", "only events of this chart")
+	f.StringVar(&o.AuditFilter.Version, "version", "", "only events of this version")
+	f.StringVar(&o.Event, "event", "", "only this event, or those below a prefix such as release.refused.")
+	f.StringVar(&o.Actor, "user", "", "only events of this account")
+	f.StringVar(&o.Outcome, "outcome", "", "only events with this outcome: allowed, denied, error")
+	f.IntVar(&o.limit, "limit", 50, "how many events, the newest first; 0 is all")
+}
+
+func (a *app) auditCommands() *cobra.Command {
+	return group("audit", "Read the audit trail", a.auditListCommand())
+}
+
+func (a *app) auditListCommand() *cobra.Command {
+	var opt auditOptions
+	return a.leaf(command{
+		use: "list [flags]", short: "List audit events, the newest first",
+		long: `
+List audit events, the newest first. Whoever may read the trail of one project
+only has to name it with --project.`,
+		example: `
+chartkeep audit list --project demo
+# every try to replace a release
+chartkeep audit list --event release.refused.overwrite --limit 0`,
+		flags: opt.register,
+		run: func(ctx context.Context, _ []string) (result, error) {
+			if opt.limit < 0 {
+				return nil, usage("--limit %d is below 0", opt.limit)
+			}
+			c, err := a.client()
+			if err != nil {
+				return nil, err
+			}
+			r := auditList{Items: []client.AuditRecord{}}
+			page := client.Page{Limit: 1000}
+			if opt.limit > 0 && opt.limit < page.Limit {
+				page.Limit = opt.limit
+			}
+			for {
+				l, err := c.Audit(ctx, opt.AuditFilter, page)
+				if err != nil {
+					return nil, err
+				}
+				r.Items = append(r.Items, l.Items...)
+				if opt.limit > 0 && len(r.Items) >= opt.limit {
+					r.More = l.Next != "" || len(r.Items) > opt.limit
+					r.Items = r.Items[:opt.limit]
+					return r, nil
+				}
+				if l.Next == "" || len(l.Items) == 0 {
+					return r, nil
+				}
+				page.After = l.Next
+			}
+		},
+	})
+}

@@ -1,0 +1,144 @@
+package storetest
+
+import (
+	"time"
+
+	"github.com/chartkeep/chartkeep/internal/access"
+	"github.com/chartkeep/chartkeep/internal/audit"
+	"github.com/chartkeep/chartkeep/internal/problem"
+	"github.com/chartkeep/chartkeep/internal/release"
+)
+
+func (l *ledger) account(id, name string) release.Account {
+	l.Helper()
+	a := release.Account{ID: id, Name: name, Kind: release.KindUser, Created: start}
+	l.ok(l.CreateAccount(l.Context(), a, "hash of "+name, named(audit.AccountCreated), start))
+	return a
+}
+
+func accounts(l *ledger) {
+	ctx := l.Context()
+	b := l.account("usr-2", "bob")
+	a := l.account("usr-1", "alice")
+	l.lastEvent(audit.AccountCreated)
+	for _, twin := range []release.Account{{ID: "usr-3", Name: "alice", Kind: "user"}, {ID: "usr-1", Name: "carol", Kind: "user"}} {
+		err := l.CreateAccount(ctx, twin, "", named(audit.AccountCreated), start)
+		l.refused(err, problem.Conflict, "account-exists")
+	}
+	all, err := l.Accounts(ctx)
+	l.ok(err)
+	l.same("accounts", all, []release.Account{a, b})
+	got, hash, err := l.AccountByName(ctx, "alice")
+	l.ok(err)
+	l.same("by name", got, a)
+	if hash != "hash of alice" {
+		l.Fatalf("password hash %q", hash)
+	}
+	got, err = l.AccountByID(ctx, "usr-2")
+	l.ok(err)
+	l.same("by id", got, b)
+
+	l.ok(l.SetPassword(ctx, "usr-1", "new hash", named(audit.PasswordChanged), start))
+	l.lastEvent(audit.PasswordChanged)
+	if _, hash, err = l.AccountByName(ctx, "alice"); err != nil || hash != "new hash" {
+		l.Fatalf("password hash %q, %v", hash, err)
+	}
+	for _, disabled := range []bool{true, false, true} {
+		l.ok(l.SetAccountDisabled(ctx, "usr-1", disabled, named(audit.AccountRemoved), start))
+		got, err := l.AccountByID(ctx, "usr-1")
+		l.ok(err)
+		if got.Disabled != disabled {
+			l.Fatalf("disabled %t, want %t", got.Disabled, disabled)
+		}
+	}
+	_, _, err = l.AccountByName(ctx, "Alice")
+	l.refused(err, problem.NotFound, "account")
+	_, err = l.AccountByID(ctx, "usr-9")
+	l.refused(err, problem.NotFound, "account")
+	events := len(l.audited(release.AuditFilter{Limit: 1000}))
+	l.refused(l.SetPassword(ctx, "usr-9", "x", named(audit.PasswordChanged), start), problem.NotFound, "account")
+	l.refused(l.SetAccountDisabled(ctx, "usr-9", true, named(audit.AccountRemoved), start), problem.NotFound, "account")
+	if n := len(l.audited(release.AuditFilter{Limit: 1000})); n != events {
+		l.Fatal("what did not happen was recorded as done")
+	}
+}
+
+func grants(l *ledger) {
+	ctx := l.Context()
+	l.account("usr-1", "alice")
+	l.account("usr-2", "bob")
+	one := access.Grant{ID: "grn-1", Role: access.RoleMaintainer, Project: "demo", Chart: "web*", Versions: access.PrereleaseOnly, Expires: start.Add(time.Hour)}
+	two := access.Grant{ID: "grn-2", Role: access.RoleProjectOwner, Project: "*"}
+	l.ok(l.AddGrant(ctx, "usr-1", one, named(audit.RoleGranted), start))
+	l.ok(l.AddGrant(ctx, "usr-2", two, named(audit.RoleGranted), start))
+	l.lastEvent(audit.RoleGranted)
+	if err := l.AddGrant(ctx, "usr-2", one, named(audit.RoleGranted), start); err == nil {
+		l.Fatal("two grants have one id")
+	}
+	got, err := l.GrantsOf(ctx, "usr-1")
+	l.ok(err)
+	l.same("alice's", got, []release.AccountGrant{{Account: "alice", Grant: one}})
+	got, err = l.GrantsOf(ctx, "")
+	l.ok(err)
+	l.same("all", got, []release.AccountGrant{{Account: "alice", Grant: one}, {Account: "bob", Grant: two}})
+	l.ok(l.RevokeGrant(ctx, "grn-1", named(audit.RoleRevoked), start))
+	l.lastEvent(audit.RoleRevoked)
+	l.refused(l.RevokeGrant(ctx, "grn-1", named(audit.RoleRevoked), start), problem.NotFound, "grant")
+	got, err = l.GrantsOf(ctx, "usr-1")
+	l.ok(err)
+	if len(got) != 0 {
+		l.Fatalf("alice has %v", got)
+	}
+}
+
+func tokens(l *ledger) {
+	ctx := l.Context()
+	alice := l.account("usr-1", "alice")
+	l.account("usr-2", "bob")
+	g := access.Grant{ID: "grn-1", Role: access.RoleMaintainer, Project: "demo"}
+	h := access.Grant{ID: "grn-2", Role: access.RoleMaintainer, Project: "other"}
+	token := release.Token{ID: "tok-1", Name: "ci", Account: "alice", AccountID: "usr-1", Grants: []access.Grant{g, h}, Created: start, Expires: start.Add(time.Hour)}
+	hash := [32]byte{1, 2, 3}
+	l.ok(l.CreateToken(ctx, token, hash, named(audit.TokenCreated), start))
+	l.lastEvent(audit.TokenCreated)
+	if err := l.CreateToken(ctx, token, hash, named(audit.TokenCreated), start); err == nil {
+		l.Fatal("two tokens have one id")
+	}
+	orphan := token
+	orphan.ID, orphan.AccountID, orphan.Grants = "tok-2", "usr-9", nil
+	if err := l.CreateToken(ctx, orphan, hash, named(audit.TokenCreated), start); err == nil {
+		l.Fatal("a token belongs to nobody")
+	}
+	cred, err := l.TokenByID(ctx, "tok-1")
+	l.ok(err)
+	alice.Created = time.Time{} // not read
+	cred.Account.Created = time.Time{}
+	l.same("credential", cred, release.Credential{TokenID: "tok-1", Hash: hash, Expires: token.Expires, Account: alice, Grants: token.Grants})
+	_, err = l.TokenByID(ctx, "tok-9")
+	l.refused(err, problem.NotFound, "token")
+	// A token's grants are no grants of its account.
+	list, err := l.GrantsOf(ctx, "")
+	l.ok(err)
+	if len(list) != 0 {
+		l.Fatalf("accounts have %v", list)
+	}
+
+	l.ok(l.TouchTokens(ctx, map[string]time.Time{"tok-1": start.Add(time.Minute), "tok-9": start}))
+	l.ok(l.TouchTokens(ctx, map[string]time.Time{"tok-1": start})) // older news
+	token.LastUsed = start.Add(time.Minute)
+	for account, want := range map[string][]release.Token{"": {token}, "usr-1": {token}, "usr-2": nil} {
+		got, err := l.Tokens(ctx, account)
+		l.ok(err)
+		l.same("tokens of "+account, got, want)
+	}
+
+	l.ok(l.SetAccountDisabled(ctx, "usr-1", true, named(audit.AccountRemoved), start))
+	l.ok(l.RevokeToken(ctx, "tok-1", named(audit.TokenRevoked), start.Add(time.Second)))
+	l.lastEvent(audit.TokenRevoked)
+	cred, err = l.TokenByID(ctx, "tok-1")
+	l.ok(err)
+	if !cred.Account.Disabled || !cred.Revoked.Equal(start.Add(time.Second)) {
+		l.Fatalf("credential %+v", cred)
+	}
+	l.refused(l.RevokeToken(ctx, "tok-1", named(audit.TokenRevoked), start), problem.NotFound, "valid token")
+}
