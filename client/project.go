@@ -13,16 +13,16 @@ type Project struct {
 	Public       bool      `json:"public"`
 	State        string    `json:"state"` // active, importing or removed
 	Policy       Policy    `json:"policy"`
-	PolicyDigest string    `json:"policyDigest"`
+	PolicyDigest string    `json:"policy_digest"`
 	Generation   int64     `json:"generation"`
 	Changed      time.Time `json:"changed"`
 	Created      time.Time `json:"created"`
-	CreatedBy    string    `json:"createdBy"`
+	CreatedBy    string    `json:"created_by"`
 }
 
 // Policy is what a project asks of its releases.
 type Policy struct {
-	RequireProvenance bool `json:"requireProvenance"`
+	RequireProvenance bool `json:"require_provenance"`
 }
 
 // NewProject asks for a project. Kind "" is charts.

@@ -258,11 +258,11 @@ func (v *verifier) checkBytes() (*chart.Archive, error) {
 		return nil, nil
 	}
 	if v.out.Digest != v.leaf.Archive {
-		v.add(CheckDigest, Fail, "the archive is %s, the log entry says %s", v.out.Digest, v.leaf.Archive)
+		v.add(CheckDigest, Fail, "the archive is %s, but the log entry says %s", v.out.Digest, v.leaf.Archive)
 		v.add(CheckContent, Unchecked, "an archive with another digest is not opened")
 		return nil, nil
 	}
-	v.add(CheckDigest, Pass, "the archive is %s, as the log entry says", v.leaf.Archive)
+	v.add(CheckDigest, Pass, "the bytes are those of the log entry")
 	if _, err := v.Archive.Seek(0, io.SeekStart); err != nil {
 		return nil, fmt.Errorf("read archive: %w", err)
 	}
@@ -277,9 +277,9 @@ func (v *verifier) checkBytes() (*chart.Archive, error) {
 		v.add(CheckContent, Unchecked, "the file changed while it was read")
 		return nil, nil
 	case a.Content != v.leaf.Content:
-		v.add(CheckContent, Fail, "its files are %s, the log entry says %s", a.Content, v.leaf.Content)
+		v.add(CheckContent, Fail, "the files are %s, but the log entry says %s", a.Content, v.leaf.Content)
 	default:
-		v.add(CheckContent, Pass, "its files are %s, as the log entry says", a.Content)
+		v.add(CheckContent, Pass, "the files are those of the log entry")
 	}
 	return &a, nil
 }
@@ -293,7 +293,7 @@ func (v *verifier) checkName(a *chart.Archive) {
 	}
 	logged := v.leaf.Chart + " " + v.leaf.Version
 	if chartName := cmp.Or(v.Asked.Chart, v.leaf.Chart); chartName != v.leaf.Chart || cmp.Or(v.Asked.Version, v.leaf.Version) != v.leaf.Version {
-		v.add(CheckName, Fail, "asked for %s %s, the log entry says %s", chartName, cmp.Or(v.Asked.Version, v.leaf.Version), logged)
+		v.add(CheckName, Fail, "asked for %s %s, but the log entry says %s", chartName, cmp.Or(v.Asked.Version, v.leaf.Version), logged)
 		return
 	}
 	if a == nil {
@@ -301,10 +301,10 @@ func (v *verifier) checkName(a *chart.Archive) {
 		return
 	}
 	if a.Metadata.Name != v.leaf.Chart || a.Metadata.Version != v.leaf.Version {
-		v.add(CheckName, Fail, "Chart.yaml says %s %s, the log entry says %s", a.Metadata.Name, a.Metadata.Version, logged)
+		v.add(CheckName, Fail, "Chart.yaml says %s %s, but the log entry says %s", a.Metadata.Name, a.Metadata.Version, logged)
 		return
 	}
-	v.add(CheckName, Pass, "Chart.yaml says %s, as the log entry does", logged)
+	v.add(CheckName, Pass, "%s, in Chart.yaml as in the log entry", logged)
 }
 
 func (v *verifier) checkProject() {
@@ -313,11 +313,11 @@ func (v *verifier) checkProject() {
 	case v.leaf == nil:
 		v.add(CheckProject, Unchecked, "%s", v.none)
 	case v.Asked.Project == "":
-		v.note(CheckProject, "the log entry says %s; no project was asked for", v.leaf.Project)
+		v.note(CheckProject, "%s in the log entry; none was asked for", v.leaf.Project)
 	case v.Asked.Project != v.leaf.Project:
-		v.add(CheckProject, Fail, "asked for %s, the log entry says %s", v.Asked.Project, v.leaf.Project)
+		v.add(CheckProject, Fail, "asked for %s, but the log entry says %s", v.Asked.Project, v.leaf.Project)
 	default:
-		v.add(CheckProject, Pass, "the log entry says %s, as was asked", v.leaf.Project)
+		v.add(CheckProject, Pass, "%s, as was asked", v.leaf.Project)
 	}
 }
 
@@ -326,13 +326,11 @@ func (v *verifier) checkProject() {
 // it is what it says itself of the archive.
 func (v *verifier) checkProvenance(a *chart.Archive) {
 	switch {
-	case v.leaf == nil && v.Provenance == nil:
+	case v.Provenance == nil && (v.leaf == nil || v.leaf.Provenance == ""):
 	case v.leaf == nil:
 		v.add(CheckProvenance, Unchecked, "%s", v.none)
-	case v.Provenance == nil && v.leaf.Provenance == "":
-		v.note(CheckProvenance, "the release was made without provenance, and there is no file")
 	case v.Provenance == nil:
-		v.note(CheckProvenance, "there is no file; the log entry says %s", v.leaf.Provenance)
+		v.note(CheckProvenance, "the release has provenance, and there is no file of it here")
 	case v.leaf.Provenance == "":
 		prov, err := chart.ParseProvenance(v.Provenance)
 		if err == nil && a != nil {
@@ -348,9 +346,9 @@ func (v *verifier) checkProvenance(a *chart.Archive) {
 		}
 		v.note(CheckProvenance, "the release was made without provenance: the file came later, and this proof is not of it")
 	case digest.SHA256(v.Provenance) != v.leaf.Provenance:
-		v.add(CheckProvenance, Fail, "the file is %s, the log entry says %s", digest.SHA256(v.Provenance), v.leaf.Provenance)
+		v.add(CheckProvenance, Fail, "the file is %s, but the log entry says %s", digest.SHA256(v.Provenance), v.leaf.Provenance)
 	default:
-		v.add(CheckProvenance, Pass, "the file is %s, as the log entry says", v.leaf.Provenance)
+		v.add(CheckProvenance, Pass, "the file is that of the log entry")
 	}
 }
 
@@ -368,10 +366,10 @@ func (v *verifier) checkInclusion(readable bool) {
 		v.out.Logged.Origin, v.out.Logged.LogSize = cp.Origin, cp.Size
 	}
 	if err := tlog.VerifyInclusion(cp.Root, cp.Size, v.proof.Index, tlog.LeafHash(v.proof.Leaf), v.proof.Hashes); err != nil {
-		v.add(CheckInclusion, Fail, "the proof does not lead from entry %d to the checkpoint of size %d", v.proof.Index, cp.Size)
+		v.add(CheckInclusion, Fail, "the proof does not lead from entry %d to the checkpoint of %d entries", v.proof.Index, cp.Size)
 		return
 	}
-	v.add(CheckInclusion, Pass, "entry %d is in the log of the checkpoint, size %d", v.proof.Index, cp.Size)
+	v.add(CheckInclusion, Pass, "it is entry %d of the %d that the checkpoint covers", v.proof.Index, cp.Size)
 }
 
 func (v *verifier) checkSignature(readable bool) {
@@ -386,7 +384,7 @@ func (v *verifier) checkSignature(readable bool) {
 	cp, err := tlog.OpenCheckpoint(v.proof.Checkpoint, v.key.Name(), note.VerifierList(v.key))
 	switch {
 	case err == nil:
-		v.add(CheckSignature, Pass, "the checkpoint is signed by the key of %s", cp.Origin)
+		v.add(CheckSignature, Pass, "signed by the key of %s", cp.Origin)
 	case problem.KindOf(err) == problem.Disproven:
 		v.add(CheckSignature, Fail, "%s; the key is that of %s", messageOf(err), v.key.Name())
 	default:
@@ -403,7 +401,7 @@ func (v *verifier) checkTime() {
 		v.add(CheckTime, Unchecked, "the log entry says %s, and here it is %s: one of both clocks is wrong", at, v.Now.UTC().Format(time.RFC3339))
 		return
 	}
-	v.add(CheckTime, Pass, "the log entry says %s", at)
+	v.add(CheckTime, Pass, "%s", at)
 }
 
 func yankState(r *Release) string {

@@ -166,12 +166,13 @@ func TestVerify(t *testing.T) {
 		verdict Verdict
 		detail  string // in some check
 	}{
-		{"whole", nil, with(map[string]Outcome{CheckProject: Unchecked, CheckProvenance: Unchecked}), Passed, "no project was asked for"},
+		{"whole", nil, with(map[string]Outcome{CheckProject: Unchecked}), Passed, "none was asked for"},
 		{"project asked", func(s *Subject) { s.Asked.Project = "demo" }, with(map[string]Outcome{CheckProject: Pass}), Passed, "as was asked"},
 		{"other project asked", func(s *Subject) { s.Asked.Project = "prod" }, with(map[string]Outcome{CheckProject: Fail}), Failed, "asked for prod"},
 		{"reference asked", func(s *Subject) { s.Asked = Ref{"demo", "web", "1.4.2"} }, with(map[string]Outcome{CheckProject: Pass}), Passed, ""},
 		{"other version asked", func(s *Subject) { s.Asked = Ref{"demo", "web", "1.4.3"} }, with(map[string]Outcome{CheckName: Fail}), Failed, "asked for web 1.4.3"},
 		{"other chart asked", func(s *Subject) { s.Asked = Ref{"demo", "db", "1.4.2"} }, with(map[string]Outcome{CheckName: Fail}), Failed, "asked for db 1.4.2"},
+		{"provenance not at hand", nil, with(map[string]Outcome{CheckProvenance: Unchecked}), Passed, "no file of it"},
 		{"with provenance", func(s *Subject) { s.Provenance = f.prov }, with(map[string]Outcome{CheckProvenance: Pass}), Passed, ""},
 		{"tampered provenance", func(s *Subject) { s.Provenance = changed(f.prov, -40) }, with(map[string]Outcome{CheckProvenance: Fail}), Failed, ""},
 		{"late provenance", func(s *Subject) { s.Archive, s.Proof, s.Provenance = bytes.NewReader(f.other), f.otherMade, f.lateProv },

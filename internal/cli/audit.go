@@ -55,13 +55,13 @@ type auditOptions struct {
 }
 
 func (o *auditOptions) register(f *pflag.FlagSet) {
-	f.StringVar(&o.Project, "project", "", "only events of this project")
-	f.StringVar(&o.Chart, "chart", "", "only events of this chart")
-	f.StringVar(&o.AuditFilter.Version, "version", "", "only events of this version")
-	f.StringVar(&o.Event, "event", "", "only this event, or those below a prefix such as release.refused.")
-	f.StringVar(&o.Actor, "user", "", "only events of this account")
-	f.StringVar(&o.Outcome, "outcome", "", "only events with this outcome: allowed, denied, error")
-	f.IntVar(&o.limit, "limit", 50, "how many events, the newest first; 0 is all")
+	f.StringVar(&o.Project, "project", "", "only events of project `NAME`")
+	f.StringVar(&o.Chart, "chart", "", "only events of chart `NAME`")
+	f.StringVar(&o.AuditFilter.Version, "version", "", "only events of `VERSION`")
+	f.StringVar(&o.Event, "event", "", "only `EVENT`, or those below a prefix such as release.refused.")
+	f.StringVar(&o.Actor, "user", "", "only events of `ACCOUNT`")
+	f.StringVar(&o.Outcome, "outcome", "", "only events with `OUTCOME`: allowed, denied, error")
+	f.IntVar(&o.limit, "limit", 50, "the newest `N` events; 0 is all")
 }
 
 func (a *app) auditCommands() *cobra.Command {

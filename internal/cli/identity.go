@@ -56,7 +56,7 @@ type userCreateOptions struct {
 }
 
 func (o *userCreateOptions) register(f *pflag.FlagSet) {
-	f.StringVar(&o.kind, "kind", "user", "user: a person; robot: a machine, which has no password")
+	f.StringVar(&o.kind, "kind", "user", "`KIND`: user (a person) or robot (a machine, which has no password)")
 	f.BoolVar(&o.passwordStdin, "password-stdin", false, "read the password from the first line of standard input")
 	f.BoolVar(&o.noPassword, "no-password", false, "make it without a password, to be used through tokens alone")
 }
@@ -182,9 +182,9 @@ type grantOptions struct {
 }
 
 func (o *grantOptions) register(f *pflag.FlagSet) {
-	f.StringVar(&o.project, "project", "", "project, or all below a prefix (team-a/*), or all (*)")
-	f.StringVar(&o.role, "role", "", "role, see chartkeep help access")
-	f.StringVar(&o.chart, "chart", "", "limit writing to charts such as web or web*")
+	f.StringVar(&o.project, "project", "", "project `NAME`, or all below a prefix (team-a/*), or all (*)")
+	f.StringVar(&o.role, "role", "", "`ROLE`, see chartkeep help access")
+	f.StringVar(&o.chart, "chart", "", "limit writing to charts like this `PATTERN`, such as web or web*")
 	f.BoolVar(&o.prereleaseOnly, "prerelease-only", false, "limit writing to pre-releases such as 1.3.0-rc.1")
 }
 
@@ -295,7 +295,7 @@ chartkeep grant add ci-web --role publisher --project 'team-a/*' \
 		args: arguments{1, 1, "the name of an ACCOUNT"}, complete: a.completeAccountArg,
 		flags: func(f *pflag.FlagSet) {
 			opt.register(f)
-			f.StringVar(&opt.expires, "expires", "", "end: 90d, 12h, or a date; left out, it has none")
+			f.StringVar(&opt.expires, "expires", "", "ends `WHEN`: 90d, 12h, or a date; left out, never")
 		},
 		run: func(ctx context.Context, args []string) (result, error) {
 			g, err := opt.grant()
@@ -323,7 +323,7 @@ chartkeep grant add ci-web --role publisher --project 'team-a/*' \
 type accountOption struct{ account string }
 
 func (o *accountOption) register(f *pflag.FlagSet) {
-	f.StringVar(&o.account, "user", "", "only those of this account")
+	f.StringVar(&o.account, "user", "", "only those of this `ACCOUNT`")
 }
 
 func (a *app) grantListCommand() *cobra.Command {

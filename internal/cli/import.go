@@ -73,7 +73,7 @@ func (r importResult) view() view {
 type importOptions struct{ from string }
 
 func (o *importOptions) register(f *pflag.FlagSet) {
-	f.StringVar(&o.from, "from", "", "URL of the old repository, as helm repo add takes it; or a folder of .tgz files")
+	f.StringVar(&o.from, "from", "", "`URL` of the old repository, as helm repo add takes it; or a folder of .tgz files")
 }
 
 func (a *app) projectImportCommand() *cobra.Command {

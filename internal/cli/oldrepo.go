@@ -46,8 +46,8 @@ type oldRelease struct {
 // oldRepository is a classic repository, or a folder, that history is taken
 // from. It is only read, and no credential goes to it.
 type oldRepository struct {
-	folder *os.Root   // nil: base is an address
-	base   *url.URL   // of the index
+	folder *os.Root // nil: base is an address
+	base   *url.URL // of the index
 	http   *http.Client
 }
 

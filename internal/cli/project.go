@@ -98,17 +98,17 @@ func (a *app) projectCommands() *cobra.Command {
 }
 
 type projectCreateOptions struct {
-	kind              string
-	public            bool
-	importing         bool
-	requireProvenance bool
+	kind               string
+	public             bool
+	importing          bool
+	require_provenance bool
 }
 
 func (o *projectCreateOptions) register(f *pflag.FlagSet) {
-	f.StringVar(&o.kind, "kind", "charts", "charts: releases that never change; artifacts: plain OCI, where tags move and deletes are allowed")
+	f.StringVar(&o.kind, "kind", "charts", "`KIND`: charts (releases that never change) or artifacts (plain OCI, where tags move and deletes are allowed)")
 	f.BoolVar(&o.public, "public", false, "everyone may read, without a credential")
 	f.BoolVar(&o.importing, "importing", false, "begin by taking over the history of an old repository, see project import")
-	f.BoolVar(&o.requireProvenance, "require-provenance", false, "releases stay invisible until their provenance file has come")
+	f.BoolVar(&o.require_provenance, "require-provenance", false, "releases stay invisible until their provenance file has come")
 }
 
 func (a *app) projectCreateCommand() *cobra.Command {
@@ -131,7 +131,7 @@ chartkeep project create platform --importing`,
 			}
 			p, err := c.CreateProject(ctx, client.NewProject{
 				Name: args[0], Kind: opt.kind, Public: opt.public, Importing: opt.importing,
-				Policy: client.Policy{RequireProvenance: opt.requireProvenance},
+				Policy: client.Policy{RequireProvenance: opt.require_provenance},
 			})
 			return projectResultOf(p, err)
 		},
@@ -181,14 +181,14 @@ func (a *app) projectShowCommand() *cobra.Command {
 }
 
 type projectSetOptions struct {
-	public            bool
-	requireProvenance bool
-	given             *pflag.FlagSet
+	public             bool
+	require_provenance bool
+	given              *pflag.FlagSet
 }
 
 func (o *projectSetOptions) register(f *pflag.FlagSet) {
 	f.BoolVar(&o.public, "public", false, "everyone may read; --public=false: members alone")
-	f.BoolVar(&o.requireProvenance, "require-provenance", false, "releases stay invisible until their provenance file has come; =false: not so")
+	f.BoolVar(&o.require_provenance, "require-provenance", false, "releases stay invisible until their provenance file has come; =false: not so")
 	o.given = f
 }
 
@@ -209,7 +209,7 @@ chartkeep project set demo --require-provenance`,
 				change.Public = &opt.public
 			}
 			if opt.given.Changed("require-provenance") {
-				change.Policy = &client.Policy{RequireProvenance: opt.requireProvenance}
+				change.Policy = &client.Policy{RequireProvenance: opt.require_provenance}
 			}
 			if change == (client.ProjectChange{}) {
 				return nil, usage("nothing is named that should change").try("chartkeep project set %s --public", args[0])
@@ -230,7 +230,7 @@ type projectRemoveOptions struct {
 }
 
 func (o *projectRemoveOptions) register(f *pflag.FlagSet) {
-	f.StringVar(&o.reason, "reason", "", "why, in words; the audit trail keeps it")
+	f.StringVar(&o.reason, "reason", "", "`TEXT` that says why; the audit trail keeps it")
 	f.BoolVar(&o.yes, "yes", false, "do not ask")
 }
 
@@ -288,7 +288,7 @@ imported. The cut-over stands in the log.`,
 			if err != nil {
 				return nil, err
 			}
-			a.say("Project %s will take new releases, and no more history. This cannot be taken back.", args[0])
+			a.say("After the cut-over project %s will take new releases, and no more history. This cannot be taken back.", args[0])
 			if err := a.confirm(ctx, "Cut over?", opt.yes); err != nil {
 				return nil, err
 			}

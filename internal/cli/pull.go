@@ -62,7 +62,7 @@ type pullOptions struct {
 func (o *pullOptions) register(f *pflag.FlagSet) {
 	f.BoolVar(&o.prov, "prov", false, "fetch the provenance file too; without one it is an error")
 	f.BoolVar(&o.proof, "proof", false, "fetch the proof file too, and hold it against the archive")
-	f.StringVarP(&o.dir, "dir", "d", ".", "folder to write to")
+	f.StringVarP(&o.dir, "dir", "d", ".", "`FOLDER` to write to")
 }
 
 func (a *app) pullCommand() *cobra.Command {

@@ -85,7 +85,7 @@ type pushOptions struct {
 }
 
 func (o *pushOptions) register(f *pflag.FlagSet) {
-	f.StringVar(&o.project, "project", "", "project to release into")
+	f.StringVar(&o.project, "project", "", "`NAME` of the project to release into")
 	f.BoolVar(&o.noProv, "no-prov", false, "leave out the provenance file beside an archive")
 }
 

@@ -74,7 +74,7 @@ func (r chartList) keys() []string {
 func (r chartList) view() view {
 	b := block{head: []string{"CHART", "LATEST", "RELEASES", "UPDATED", "DESCRIPTION"}, empty: "the project has no charts"}
 	for _, c := range r.Items {
-		b.rows = append(b.rows, []string{c.Name, c.Latest.Version, thousands(int64(c.Releases)), stamp(c.Updated), c.Description})
+		b.rows = append(b.rows, []string{c.Name, cmp.Or(c.Latest.Version, "none"), thousands(int64(c.Releases)), stamp(c.Updated), c.Description})
 	}
 	return view{b}
 }
@@ -112,7 +112,7 @@ func (a *app) releaseCommands() *cobra.Command {
 type projectOption struct{ project string }
 
 func (o *projectOption) register(f *pflag.FlagSet) {
-	f.StringVar(&o.project, "project", "", "project to look in")
+	f.StringVar(&o.project, "project", "", "`NAME` of the project to look in")
 }
 
 func (a *app) releaseListCommand() *cobra.Command {
@@ -172,8 +172,8 @@ type yankOptions struct {
 }
 
 func (o *yankOptions) register(f *pflag.FlagSet) {
-	f.StringVar(&o.reason, "reason", "", "why, as a code: broken, security, superseded, mistake, other")
-	f.StringVar(&o.text, "text", "", "why, in words; everyone who may read the release sees it")
+	f.StringVar(&o.reason, "reason", "", "why, as a `CODE`: broken, security, superseded, mistake, other")
+	f.StringVar(&o.text, "text", "", "`TEXT` that says why; everyone who may read the release sees it")
 }
 
 // exactRef is a reference with an exact version.
@@ -213,7 +213,7 @@ taken back with unyank; both stand in the log.`,
 			if err != nil {
 				return nil, err
 			}
-			a.say("%s leaves the index and the tag list. Exact references through OCI still get it; classic clients only through %s/%s/all.", ref, c.Server(), ref.Project)
+			a.say("A yank takes %s out of the index and the tag list. Exact references through OCI still get it; classic clients only through %s/%s/all.", ref, c.Server(), ref.Project)
 			r, err := c.Yank(ctx, ref.Project, ref.Chart, ref.Version, opt.reason, opt.text)
 			return resultOf(releaseResult{r}, err)
 		},
@@ -223,7 +223,7 @@ taken back with unyank; both stand in the log.`,
 type unyankOptions struct{ text string }
 
 func (o *unyankOptions) register(f *pflag.FlagSet) {
-	f.StringVar(&o.text, "text", "", "why, in words")
+	f.StringVar(&o.text, "text", "", "`TEXT` that says why")
 }
 
 func (a *app) unyankCommand() *cobra.Command {

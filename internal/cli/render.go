@@ -175,43 +175,77 @@ func columnsAfter(width, left int) int {
 
 const gap = "  "
 
-// grid writes a table. On a terminal the last column is wrapped.
+// grid writes a table. On a terminal that is too narrow, cells are wrapped.
 func (p *printer) grid(b *bytes.Buffer, bl block) {
-	last := len(bl.head) - 1
-	widths := make([]int, len(bl.head))
-	for i, h := range bl.head {
-		widths[i] = span(h)
-	}
-	for _, row := range bl.rows {
-		for i, cell := range row {
-			widths[i] = max(widths[i], span(printable(cell)))
-		}
-	}
-	left := 0
-	for _, w := range widths[:last] {
-		left += w + len(gap)
-	}
-	line := func(cells []string, tone func(string) string) {
-		var s strings.Builder
-		for i, cell := range cells[:last] {
-			s.WriteString(paint(cell, tone(cell), p.color) + strings.Repeat(" ", widths[i]-span(cell)) + gap)
-		}
-		s.WriteString(paint(cells[last], tone(cells[last]), p.color))
-		b.WriteString(strings.TrimRight(s.String(), " ") + "\n")
-	}
-	line(bl.head, func(string) string { return toneDim })
+	rows := make([][]string, 1, len(bl.rows)+1)
+	rows[0] = bl.head
 	for _, row := range bl.rows {
 		cells := make([]string, len(row))
 		for i, cell := range row {
 			cells[i] = printable(cell)
 		}
-		rest := wrap(cells[last], columnsAfter(p.width, left))
-		cells[last] = rest[0]
-		line(cells, func(cell string) string { return toneOf[cell] })
-		for _, more := range rest[1:] {
-			b.WriteString(strings.Repeat(" ", left) + more + "\n")
+		rows = append(rows, cells)
+	}
+	widths := columnWidths(rows, p.width)
+	for n, row := range rows {
+		wrapped, lines := make([][]string, len(row)), 1
+		for i, cell := range row {
+			wrapped[i] = wrap(cell, widths[i])
+			lines = max(lines, len(wrapped[i]))
+		}
+		for l := range lines {
+			var s strings.Builder
+			left := 0 // columns written, and those still to be filled up
+			for i, cell := range row {
+				if l < len(wrapped[i]) && wrapped[i][l] != "" {
+					tone := toneOf[cell]
+					if n == 0 {
+						tone = toneDim
+					}
+					s.WriteString(strings.Repeat(" ", left) + paint(wrapped[i][l], tone, p.color))
+					left = -span(wrapped[i][l])
+				}
+				left += widths[i] + len(gap)
+			}
+			b.WriteString(s.String() + "\n")
 		}
 	}
+}
+
+// columnWidths are the widths of a table's columns. Where they do not fit into
+// the terminal (0 for none), those with spaces in their cells become narrower:
+// the last first, which holds the longest text, but not below leastColumns;
+// then all from the right, down to their longest word.
+func columnWidths(rows [][]string, width int) []int {
+	n := len(rows[0])
+	widths, least := make([]int, n), make([]int, n)
+	for _, row := range rows {
+		for i, cell := range row {
+			widths[i] = max(widths[i], span(cell))
+			for word := range strings.SplitSeq(cell, " ") {
+				least[i] = max(least[i], span(word))
+			}
+		}
+	}
+	if width <= 0 {
+		return widths
+	}
+	over := (n-1)*len(gap) - width
+	for _, w := range widths {
+		over += w
+	}
+	shrink := func(i, floor int) {
+		take := min(over, widths[i]-max(floor, least[i]))
+		if take > 0 {
+			widths[i] -= take
+			over -= take
+		}
+	}
+	shrink(n-1, leastColumns)
+	for i := n - 1; i >= 0; i-- {
+		shrink(i, 0)
+	}
+	return widths
 }
 
 // markdown writes a view for a job's summary page.

@@ -20,11 +20,11 @@ type globalOptions struct {
 }
 
 func (o *globalOptions) register(f *pflag.FlagSet) {
-	f.StringVar(&o.server, "server", "", "URL of the server (default: CHARTKEEP_SERVER, then "+defaultServer+")")
-	f.StringVar(&o.tokenFile, "token-file", "", "file with the token (default: the token in CHARTKEEP_TOKEN)")
-	f.StringVarP(&o.form, "output", "o", formTable, "form of the result: "+strings.Join(forms, ", "))
+	f.StringVar(&o.server, "server", "", "`URL` of the server (default: CHARTKEEP_SERVER, then "+defaultServer+")")
+	f.StringVar(&o.tokenFile, "token-file", "", "`FILE` with the token (default: the token in CHARTKEEP_TOKEN)")
+	f.StringVarP(&o.form, "output", "o", formTable, "`FORM` of the result: "+strings.Join(forms, ", "))
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "print the key alone, such as a digest or a name")
-	f.StringVar(&o.color, "color", "auto", "colour: auto, always, never")
+	f.StringVar(&o.color, "color", "auto", "colour `WHEN`: auto, always, never")
 }
 
 func (o *globalOptions) check() error {
@@ -184,6 +184,7 @@ func (a *app) root() *cobra.Command {
 		return usage("%s: %v", cmd.CommandPath(), err).try("%s --help", cmd.CommandPath())
 	})
 	root.SetUsageTemplate(usageTemplate)
+	root.SetHelpTemplate(helpTemplate)
 	a.global.register(root.PersistentFlags())
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(forms, cobra.ShellCompDirectiveNoFileComp))
 	_ = root.RegisterFlagCompletionFunc("color", cobra.FixedCompletions([]string{"auto", "always", "never"}, cobra.ShellCompDirectiveNoFileComp))
@@ -231,11 +232,16 @@ func (a *app) completeFlags(cmd *cobra.Command) {
 	}
 }
 
-// usageTemplate is cobra's, with flags wrapped to 80 columns and the commands
-// by group.
-var usageTemplate = `Usage:{{if .Runnable}}
-  {{.UseLine}}{{end}}{{if .HasAvailableSubCommands}}
-  {{.CommandPath}} COMMAND{{end}}{{if .HasExample}}
+// helpTemplate is cobra's, without an empty line behind a help topic.
+const helpTemplate = `{{with (or .Long .Short)}}{{. | trimTrailingWhitespaces}}
+{{end}}{{if or .Runnable .HasSubCommands}}
+{{.UsageString}}{{end}}`
+
+// usageTemplate is cobra's, with flags wrapped to 80 columns and those of every
+// command described once, at the root.
+const usageTemplate = `Usage:{{if .HasAvailableSubCommands}}
+  {{.CommandPath}} COMMAND{{else}}
+  {{.UseLine}}{{end}}{{if .HasExample}}
 
 Examples:
 {{.Example}}{{end}}{{if .HasAvailableSubCommands}}{{$cmds := .Commands}}{{if eq (len .Groups) 0}}
@@ -252,8 +258,8 @@ Other commands:{{range $cmds}}{{if (and (eq .GroupID "") (or .IsAvailableCommand
 Flags:
 {{.LocalFlags.FlagUsagesWrapped 80 | trimTrailingWhitespaces}}{{end}}{{if .HasAvailableInheritedFlags}}
 
-Flags of every command:
-{{.InheritedFlags.FlagUsagesWrapped 80 | trimTrailingWhitespaces}}{{end}}{{if .HasHelpSubCommands}}
+Every command takes -o, -q, --server, --token-file and --color, see
+chartkeep --help.{{end}}{{if .HasHelpSubCommands}}
 
 Help topics:{{range .Commands}}{{if .IsAdditionalHelpTopicCommand}}
   {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}{{end}}

@@ -59,9 +59,9 @@ type tokenCreateOptions struct {
 
 func (o *tokenCreateOptions) register(f *pflag.FlagSet) {
 	o.grantOptions.register(f)
-	f.StringVar(&o.expires, "expires", "90d", "end: 90d, 12h, or a date; at most 366 days from now")
-	f.StringVar(&o.name, "name", "", "what it is for (default: role and project)")
-	f.StringVar(&o.account, "user", "", "account that it belongs to (default: your own)")
+	f.StringVar(&o.expires, "expires", "90d", "ends `WHEN`: 90d, 12h, or a date; at most 366 days from now")
+	f.StringVar(&o.name, "name", "", "`TEXT` that says what it is for (default: role and project)")
+	f.StringVar(&o.account, "user", "", "`ACCOUNT` that it belongs to (default: your own)")
 }
 
 func (a *app) tokenCreateCommand() *cobra.Command {
@@ -201,7 +201,7 @@ type canIOptions struct {
 }
 
 func (o *canIOptions) register(f *pflag.FlagSet) {
-	f.StringVar(&o.account, "user", "", "ask for this account (default: for yourself)")
+	f.StringVar(&o.account, "user", "", "ask for this `ACCOUNT` (default: for yourself)")
 	f.BoolVar(&o.prerelease, "prerelease", false, "ask for a pre-release")
 	f.BoolVar(&o.explain, "explain", false, "list every grant, with why it does or does not allow it")
 }

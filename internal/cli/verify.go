@@ -49,7 +49,7 @@ func checksBlock(checks []client.Check) block {
 type logKeyOption struct{ logKey string }
 
 func (o *logKeyOption) register(f *pflag.FlagSet) {
-	f.StringVar(&o.logKey, "log-key", "", "file with the log's key, which did not come from the server that is checked")
+	f.StringVar(&o.logKey, "log-key", "", "`FILE` with the log's key, which did not come from the server that is checked")
 }
 
 // key reads the key, "" when none was named.
@@ -76,8 +76,8 @@ type verifyOptions struct {
 
 func (o *verifyOptions) register(f *pflag.FlagSet) {
 	o.logKeyOption.register(f)
-	f.StringVar(&o.proof, "proof", "", "proof of FILE (default: FILE.tlog-proof)")
-	f.StringVar(&o.project, "project", "", "project that FILE should be from")
+	f.StringVar(&o.proof, "proof", "", "`PROOF` of FILE (default: FILE.tlog-proof)")
+	f.StringVar(&o.project, "project", "", "`NAME` of the project that FILE should be from")
 }
 
 func (a *app) verifyCommand() *cobra.Command {

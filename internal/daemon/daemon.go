@@ -25,6 +25,7 @@ import (
 	"github.com/chartkeep/chartkeep/internal/access"
 	"github.com/chartkeep/chartkeep/internal/audit"
 	"github.com/chartkeep/chartkeep/internal/chart"
+	"github.com/chartkeep/chartkeep/internal/problem"
 	"github.com/chartkeep/chartkeep/internal/release"
 	"github.com/chartkeep/chartkeep/internal/server"
 	"github.com/chartkeep/chartkeep/internal/server/api"
@@ -92,6 +93,11 @@ func Open(ctx context.Context, cfg Config, logs io.Writer) (_ *Daemon, err error
 			d.Close()
 		}
 	}()
+	// First, so that nothing is made when the address is taken.
+	if d.ln, err = net.Listen("tcp", cfg.Listen); err != nil {
+		return nil, problem.New(problem.Unavailable, "listen", "the address %s cannot be listened on: %v", cfg.Listen, err).
+			Suggest("chartkeep serve --listen 127.0.0.1:0 takes any free port")
+	}
 	if d.folder, err = openFolder(cfg.Data, cfg.Database == ""); err != nil {
 		return nil, err
 	}
@@ -119,9 +125,6 @@ func Open(ctx context.Context, cfg Config, logs io.Writer) (_ *Daemon, err error
 	}
 	if err := d.connect(limits); err != nil {
 		return nil, err
-	}
-	if d.ln, err = net.Listen("tcp", cfg.Listen); err != nil {
-		return nil, fmt.Errorf("listen on %s: %w", cfg.Listen, err)
 	}
 	return d, nil
 }

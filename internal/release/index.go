@@ -76,6 +76,9 @@ func (ic *indexCache) get(ctx context.Context, st Store, p *Project, all bool) (
 	if !e.loaded {
 		e.loaded = true
 		e.index = ic.load(key)
+		if e.index != nil && e.index.Generation() > p.Generation {
+			e.index = nil // of a database that was restored to an older state since
+		}
 		if e.index != nil {
 			e.saved = e.index.Generation()
 		}

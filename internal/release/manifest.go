@@ -426,9 +426,15 @@ func ownManifest(a *chart.Archive, prov string, provSize int64) (Manifest, []byt
 	return Manifest{Digest: digest.SHA256(body), MediaType: ociManifest, ArtifactType: helmConfig, Annotations: annotations, Bytes: body}, config
 }
 
-// GetManifest returns a manifest by tag or digest.
+// GetManifest returns a manifest by tag or digest. A chart's manifest that no
+// tag has claimed yet is shown by its digest to whoever could claim it: clients
+// put a manifest by digest, read it back, and then tag it.
 func (s *Service) GetManifest(ctx context.Context, c Caller, repo, ref string) (Manifest, error) {
-	if _, err := s.mayRead(ctx, c, repo); err != nil {
+	p, rest, err := s.repository(ctx, c, repo)
+	if err != nil {
+		return Manifest{}, err
+	}
+	if err := s.allow(ctx, c, &p, rest, access.ChartPull, false); err != nil {
 		return Manifest{}, err
 	}
 	if strings.Contains(ref, ":") {
@@ -438,7 +444,12 @@ func (s *Service) GetManifest(ctx context.Context, c Caller, repo, ref string) (
 	} else if !tagName(ref) {
 		return Manifest{}, problem.New(problem.Invalid, "tag", "%.150q is neither a tag nor a digest", ref)
 	}
-	return s.store.Manifest(ctx, repo, ref)
+	m, err := s.store.Manifest(ctx, repo, ref)
+	if problem.KindOf(err) == problem.NotFound && strings.Contains(ref, ":") &&
+		s.could(c, access.Request{Action: access.ChartPush, Project: p.Name, ProjectPublic: p.Public, Chart: rest}) {
+		return s.store.PendingManifest(ctx, repo, ref)
+	}
+	return m, err
 }
 
 // DeleteManifest removes a manifest or a tag of an artifacts project.

@@ -43,7 +43,7 @@ const (
 type Policy struct {
 	// RequireProvenance keeps a release staged, invisible to every reader,
 	// until its provenance file has arrived.
-	RequireProvenance bool `json:"requireProvenance"`
+	RequireProvenance bool `json:"require_provenance"`
 }
 
 // Project is a namespace with its own policy, members and index.
@@ -54,13 +54,13 @@ type Project struct {
 	Public       bool         `json:"public"`
 	State        ProjectState `json:"state"`
 	Policy       Policy       `json:"policy"`
-	PolicyDigest string       `json:"policyDigest"`
+	PolicyDigest string       `json:"policy_digest"`
 	// Generation advances with every change that a reader of the project's
 	// index can see. It is the ETag of the index.
 	Generation int64     `json:"generation"`
 	Changed    time.Time `json:"changed"` // when Generation last moved
 	Created    time.Time `json:"created"`
-	CreatedBy  string    `json:"createdBy"` // account id
+	CreatedBy  string    `json:"created_by"` // account id
 }
 
 // State is where a release stands. No state frees its name.

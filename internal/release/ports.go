@@ -134,6 +134,9 @@ type Repositories interface {
 	PutManifest(ctx context.Context, p *ManifestPut) error
 	// Manifest returns a visible manifest by digest or tag, with its release.
 	Manifest(ctx context.Context, repository, ref string) (Manifest, error)
+	// PendingManifest returns a manifest that was put by digest and that no tag
+	// has claimed yet, or one of a staged release.
+	PendingManifest(ctx context.Context, repository, digest string) (Manifest, error)
 	// DeleteManifest removes a manifest with its tags, or a tag alone, from a
 	// repository of an artifacts project.
 	DeleteManifest(ctx context.Context, repository, ref string, ev audit.Event, now time.Time) error

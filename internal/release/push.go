@@ -186,8 +186,11 @@ func (s *Service) allowPush(ctx context.Context, c Caller, p *Project, a *chart.
 }
 
 // refusedArchive answers bytes that are no chart. A reader that failed is the
-// client's connection, and nothing is recorded.
+// client's connection, or our own disk, and nothing is recorded.
 func (s *Service) refusedArchive(ctx context.Context, c Caller, p *Project, fileName string, err error) error {
+	if problem.KindOf(err) == problem.Unavailable {
+		return err
+	}
 	if _, ok := problem.As(err); !ok {
 		return problem.New(problem.Invalid, "upload-broken", "the upload ended before the archive was complete").
 			Suggest("push again").Because(err)

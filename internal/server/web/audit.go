@@ -74,15 +74,17 @@ type fact struct {
 // overwrite is a refused overwrite from both sides.
 type overwrite struct {
 	Ref           string
-	Stored        string // archive digest
+	OfferedAs     string // another release than Ref, "" when it is the same
+	Same          bool   // the archives are the same, and something around them is not
+	Stored        string // digest
 	StoredContent string
 	Released      moment
 	By            string
 	Size          string
 	LogIndex      int64
 	LogURL        string
-	Known         bool   // the facts of the stored release could be read
-	Offered       string // archive digest
+	Known         bool   // the facts of the stored release could be read; the digests are those of archives
+	Offered       string // digest
 	At            moment
 	OfferedBy     string
 	Through       string
@@ -245,7 +247,9 @@ func (p *auditPage) event(rec *release.AuditRecord) auditRow {
 	switch {
 	case res.Chart != "" && res.Version != "":
 		row.On = res.Project + "/" + res.Chart + " " + res.Version
-		if !refused || e.Before != "" { // a refused first push has no page
+		if project, chart, version, ok := parseRef(e.Detail[detailReleased]); ok {
+			row.OnURL = releasePath(p.Base, project, chart, version)
+		} else if !refused { // a refused first push has no page
 			row.OnURL = releasePath(p.Base, res.Project, res.Chart, res.Version)
 		}
 	case res.Chart != "":
@@ -289,6 +293,9 @@ func remarks(e *audit.Event) []string {
 	return out
 }
 
+// refusedPrefix begins the names of refused releases.
+const refusedPrefix = "release.refused."
+
 // Keys of a refused claim's detail, beside those of package audit.
 const (
 	detailReleased = "released" // the release that stands
@@ -310,7 +317,7 @@ func (d *Door) opened(ctx context.Context, c release.Caller, p *auditPage, rec *
 	e := &rec.Event
 	definition, _ := e.Name.Definition()
 	o := &auditDetail{About: definition.Description}
-	if e.Outcome.Result == audit.Denied && e.Before != "" && e.After != "" {
+	if strings.HasPrefix(string(e.Name), refusedPrefix) && e.Before != "" && e.After != "" {
 		o.Overwrite = d.sides(ctx, c, p, rec)
 	}
 	add := func(label, value string) {
@@ -352,8 +359,9 @@ func from(e *audit.Event) string {
 // release, whose facts never change.
 func (d *Door) sides(ctx context.Context, c release.Caller, p *auditPage, rec *release.AuditRecord) *overwrite {
 	e := &rec.Event
+	offered := fmt.Sprintf("%s/%s@%s", e.Resource.Project, e.Resource.Chart, e.Resource.Version)
 	o := &overwrite{
-		Ref:    cmp.Or(e.Detail[detailReleased], fmt.Sprintf("%s/%s@%s", e.Resource.Project, e.Resource.Chart, e.Resource.Version)),
+		Ref: cmp.Or(e.Detail[detailReleased], offered), Same: e.Before == e.After,
 		Stored: e.Before, Offered: e.After, At: moment{e.Time, p.Now.at}, OfferedBy: who(rec),
 		Through: doorName(string(e.Door)), From: from(e), Forced: e.Detail[audit.DetailForce] != "",
 	}
@@ -364,6 +372,9 @@ func (d *Door) sides(ctx context.Context, c release.Caller, p *auditPage, rec *r
 		}
 	}
 	o.More = e.Detail[detailMore]
+	if o.Ref != offered {
+		o.OfferedAs = offered
+	}
 	project, chart, version, ok := parseRef(o.Ref)
 	if !ok {
 		return o

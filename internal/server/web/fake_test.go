@@ -144,6 +144,17 @@ func (f *fakeService) sampleEvents() {
 	add(3*time.Hour, audit.LoginFailed, "ops-lead", audit.Resource{}, audit.Denied, nil)
 	add(2*time.Hour, audit.LoginOK, "ops-lead", audit.Resource{}, audit.Allowed, func(e *audit.Event) { e.Door = audit.DoorWeb; e.Actor.Kind = access.KindUser })
 	add(time.Hour, audit.IntegrityMismatch, "", audit.Resource{Project: "platform", Chart: "airflow", Version: "8.6.1"}, audit.Failed, func(e *audit.Event) { e.Actor = audit.Actor{Kind: access.KindSystem}; e.Door = audit.DoorServer })
+	held := f.find("platform", "airflow", "8.9.0").Release
+	airflow := audit.Resource{Project: "platform", Chart: "airflow", Version: "8.9.0"}
+	add(40*time.Minute, audit.ProvRefused, "ci-platform", airflow, audit.Denied, func(e *audit.Event) {
+		e.Before, e.After = held.Provenance, digestOf("other signature")
+	})
+	add(30*time.Minute, audit.RefusedBuildMetadata, "ci-platform", audit.Resource{Project: "platform", Chart: "airflow", Version: "8.9.0+2"}, audit.Denied, func(e *audit.Event) {
+		e.Before, e.After, e.Detail = held.Archive, digestOf("+2"), map[string]string{"released": held.Ref(), "more": "3"}
+	})
+	add(20*time.Minute, audit.RefusedRepackaged, "ci-platform", airflow, audit.Denied, func(e *audit.Event) {
+		e.Before, e.After, e.Detail = held.Archive, held.Archive, map[string]string{"released": held.Ref()}
+	})
 }
 
 // release adds a release with its leaf.

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 
@@ -99,7 +100,7 @@ func (d *Door) signOut(w http.ResponseWriter, r *http.Request) error {
 }
 
 func badForm(err error) error {
-	if _, ok := problem.As(err); ok {
+	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
 		return err
 	}
 	return problem.New(problem.Invalid, "form", "the form could not be read").Because(err)

@@ -277,6 +277,10 @@ func (b *batch) releaseWhere(where string, args ...any) (release.Release, error)
 	return scanRelease(b.w.row(b.ctx, selectRelease+where, args...))
 }
 
+// maxDetailFiles is how many differing files an audit event names: an event
+// keeps 16 details, and the other facts are worth more.
+const maxDetailFiles = 12
+
 // refuse records a refused claim.
 func (b *batch) refuse(c *release.Claim, name audit.Name, refusal error, held *release.Release) error {
 	ev := c.Event
@@ -292,7 +296,7 @@ func (b *batch) refuse(c *release.Claim, name audit.Name, refusal error, held *r
 		detail["released"] = held.Ref()
 		if c.DiffersFrom == held.Archive {
 			for i, ch := range c.Differs {
-				if i == release.MaxDiffers {
+				if i == maxDetailFiles {
 					detail["more"] = fmt.Sprint(len(c.Differs) - i)
 					break
 				}

@@ -180,6 +180,10 @@ const selectByTag = selectTag + " AND t.hidden < 2"
 const selectByDigest = manifestColumns + "FROM repository o JOIN manifest m ON m.repository = o.id " +
 	"LEFT JOIN tag t ON t.repository = o.id AND t.digest = m.digest AND t.release > 0 WHERE o.name = ? AND m.digest = ? AND m.visible = 1 LIMIT 1"
 
+// selectPending finds a manifest that no reader sees yet.
+const selectPending = "SELECT o.name, m.digest, m.media_type, m.artifact_type, m.subject, m.annotations, m.bytes, 0 " +
+	"FROM repository o JOIN manifest m ON m.repository = o.id WHERE o.name = ? AND m.digest = ? AND m.visible = 0"
+
 type foundManifest struct {
 	release.Manifest
 	releaseID int64
@@ -201,6 +205,19 @@ func (s *Store) Manifest(ctx context.Context, repository, ref string) (release.M
 	return s.memos.manifests.get(memoRef{repository, ref}, func() (release.Manifest, error) { return s.manifest(ctx, repository, ref) })
 }
 
+// PendingManifest implements release.Repositories. One look-up by key.
+func (s *Store) PendingManifest(ctx context.Context, repository, digest string) (release.Manifest, error) {
+	f, err := scanFound(s.queryRow(ctx, selectPending, repository, digest))
+	if notFound(err) {
+		return f.Manifest, noManifest(repository, digest)
+	}
+	return f.Manifest, fault("read manifest", err)
+}
+
+func noManifest(repository, ref string) error {
+	return problem.New(problem.NotFound, "manifest-unknown", "repository %s has no manifest %s", repository, ref)
+}
+
 func (s *Store) manifest(ctx context.Context, repository, ref string) (release.Manifest, error) {
 	query := selectByTag
 	if strings.Contains(ref, ":") {
@@ -208,7 +225,7 @@ func (s *Store) manifest(ctx context.Context, repository, ref string) (release.M
 	}
 	f, err := scanFound(s.queryRow(ctx, query, repository, ref))
 	if notFound(err) {
-		return f.Manifest, problem.New(problem.NotFound, "manifest-unknown", "repository %s has no manifest %s", repository, ref)
+		return f.Manifest, noManifest(repository, ref)
 	}
 	if err != nil {
 		return f.Manifest, fault("read manifest", err)

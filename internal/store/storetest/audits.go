@@ -73,7 +73,7 @@ func auditFilters(l *ledger) {
 // auditRefused records what somebody sent and was refused for: it may be any
 // bytes of any length.
 func auditRefused(l *ledger) {
-	for i, text := range []string{"\x00", "a\x00b", "\xff\xfe", strings.Repeat("x", 1<<20), strings.Repeat("\u00e9", 300), "'; DROP TABLE release; --", "\u202e"} {
+	for i, text := range []string{"\x00", "a\x00b", "\xff\xfe.", strings.Repeat("x", 1<<20), strings.Repeat("\u00e9", 300), "'; DROP TABLE release; --", "\u202e"} {
 		ev := named(audit.RefusedValidation)
 		ev.Actor = audit.Actor{Kind: access.KindAnonymous}
 		ev.Outcome.Result = audit.Denied

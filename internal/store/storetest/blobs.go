@@ -1,5 +1,6 @@
 // Package storetest holds the suites that every store passes, whatever it
-// stands on. It declares the ports itself and knows no store.
+// stands on: Blobs for stores of bytes, Ledger for those of everything else.
+// It knows the ports and no store.
 package storetest
 
 import (

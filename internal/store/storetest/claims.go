@@ -128,7 +128,7 @@ func claimOverwrite(l *ledger) {
 	other := offer(l.project, "web", "1.0.0", "other")
 	other.Event.Actor.ID, other.Force = "usr-mallory", true
 	other.DiffersFrom = r.Archive
-	for i := range release.MaxDiffers + 3 {
+	for i := range 30 {
 		other.Differs = append(other.Differs, chart.Change{Path: fmt.Sprintf("web/f%02d", i), Kind: "changed"})
 	}
 	res, err := l.Claim(l.Context(), other)
@@ -139,7 +139,7 @@ func claimOverwrite(l *ledger) {
 	l.same("standing release", res.Release, r)
 	ev := l.lastEvent(audit.RefusedOverwrite)
 	if ev.Before != r.Archive || ev.After != other.Release.Archive || ev.Actor.ID != "usr-mallory" || ev.Outcome.Result != audit.Denied ||
-		ev.Outcome.Rule != "overwrite" || ev.Detail[audit.DetailForce] != "ignored" || ev.Detail["released"] != "demo/web@1.0.0" {
+		ev.Outcome.Rule != "overwrite" || ev.Detail[audit.DetailForce] != "ignored" || ev.Detail["released"] != "demo/web@1.0.0" || ev.Detail["file-01"] != "changed web/f00" || ev.Detail["more"] == "" {
 		l.Fatalf("event %+v", ev)
 	}
 	if l.size() != size {

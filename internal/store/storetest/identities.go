@@ -113,7 +113,7 @@ func tokens(l *ledger) {
 	l.ok(err)
 	alice.Created = time.Time{} // not read
 	cred.Account.Created = time.Time{}
-	l.same("credential", cred, release.Credential{TokenID: "tok-1", Hash: hash, Expires: token.Expires, Account: alice, Grants: token.Grants})
+	l.same("credential", cred, release.Credential{TokenID: "tok-1", Name: "ci", Hash: hash, Expires: token.Expires, Account: alice, Grants: token.Grants})
 	_, err = l.TokenByID(ctx, "tok-9")
 	l.refused(err, problem.NotFound, "token")
 	// A token's grants are no grants of its account.
