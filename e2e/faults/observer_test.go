@@ -209,7 +209,9 @@ func (ob *observer) seenAt(ctx context.Context, o *offer) (classic, oci string, 
 	a = ob.get(ctx, "/v2/"+o.repo()+"/manifests/"+o.version)
 	switch {
 	case a.accepted():
-		var m struct{ Layers []struct{ MediaType, Digest string } }
+		var m struct {
+			Layers []struct{ MediaType, Digest string }
+		}
 		if err := json.Unmarshal([]byte(a.text), &m); err != nil || len(m.Layers) == 0 {
 			return "", "", fmt.Errorf("manifest of %s: %v: %s", o, err, a.text)
 		}

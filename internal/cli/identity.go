@@ -271,10 +271,9 @@ func (r grantList) keys() []string {
 }
 
 func (r grantList) view() view {
-	b := block{head: []string{"ACCOUNT", "ROLE", "PROJECT", "CHARTS", "VERSIONS", "EXPIRES", "ID"}, empty: "there are no grants"}
+	b := block{head: []string{"ID", "ACCOUNT", "EXPIRES", "GRANT"}, empty: "there are no grants"}
 	for _, x := range r.Items {
-		g := x.Grant
-		b.rows = append(b.rows, []string{x.Account, g.Role, g.Project, cmp.Or(g.Chart, "all"), versionsWord(g), cmp.Or(stamp(g.Expires), "never"), g.ID})
+		b.rows = append(b.rows, []string{x.Grant.ID, x.Account, cmp.Or(day(x.Grant.Expires), "never"), grantWords(x.Grant)})
 	}
 	return view{b}
 }

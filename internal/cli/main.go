@@ -222,6 +222,14 @@ func stamp(t time.Time) string {
 	return t.UTC().Format("2006-01-02 15:04Z")
 }
 
+// day writes the day of a time, "" for none.
+func day(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.DateOnly)
+}
+
 // stampSeconds writes a time for a fact, "" for none.
 func stampSeconds(t time.Time) string {
 	if t.IsZero() {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -29,7 +30,7 @@ func (r tokenSecret) view() view {
 
 type tokenList struct {
 	Items []client.Token `json:"items"`
-	now   func(client.Token) string
+	now   time.Time
 }
 
 func (tokenList) schema() string { return "token-list/v1" }
@@ -39,9 +40,20 @@ func (r tokenList) keys() []string {
 }
 
 func (r tokenList) view() view {
-	b := block{head: []string{"ID", "NAME", "ACCOUNT", "STATE", "EXPIRES", "LAST USED", "GRANTS"}, empty: "there are no tokens"}
+	b := block{head: []string{"ID", "ACCOUNT", "EXPIRES", "USED", "NAME AND GRANTS"}, empty: "there are no tokens"}
 	for _, t := range r.Items {
-		b.rows = append(b.rows, []string{t.ID, t.Name, t.Account, r.now(t), stamp(t.Expires), cmp.Or(stamp(t.LastUsed), "never"), grantsWords(t.Grants)})
+		ends := day(t.Expires)
+		switch {
+		case !t.Revoked.IsZero():
+			ends = "revoked"
+		case !t.Expires.After(r.now):
+			ends = "expired"
+		}
+		what := grantsWords(t.Grants)
+		if t.Name != "" {
+			what = t.Name + ": " + what
+		}
+		b.rows = append(b.rows, []string{t.ID, t.Account, ends, cmp.Or(day(t.LastUsed), "never"), what})
 	}
 	return view{b}
 }
@@ -91,7 +103,7 @@ chartkeep token create --project demo --role publisher --chart 'web*' \
 				return nil, err
 			}
 			t, err := c.CreateToken(ctx, client.NewToken{
-				Name: cmp.Or(opt.name, g.Role+" "+g.Project), Account: opt.account, Grants: []client.Grant{g}, Expires: expires,
+				Name: cmp.Or(opt.name, g.Role+"-"+g.Project), Account: opt.account, Grants: []client.Grant{g}, Expires: expires,
 			})
 			if err != nil {
 				return nil, err
@@ -114,16 +126,7 @@ func (a *app) tokenListCommand() *cobra.Command {
 			if err != nil {
 				return nil, err
 			}
-			now := a.now()
-			return tokenList{items, func(t client.Token) string {
-				switch {
-				case !t.Revoked.IsZero():
-					return "revoked"
-				case !t.Expires.After(now):
-					return "expired"
-				}
-				return "active"
-			}}, nil
+			return tokenList{items, a.now()}, nil
 		},
 	})
 }

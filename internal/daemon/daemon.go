@@ -255,6 +255,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	beside.Go(func() { d.handler.Run(work) })
 	beside.Go(func() { d.every(work, time.Minute, "maintain", d.service.Maintain) })
 	beside.Go(func() { d.every(work, time.Second, "tell events", d.tell) })
+	beside.Go(func() { d.every(work, time.Hour, "anchor audit log", d.store.Anchor) })
 	beside.Go(func() { d.reload(work) })
 	version, _ := Version()
 	d.log.InfoContext(ctx, "serving", "address", d.ln.Addr().String(), "data", d.folder.path, "log", d.keys.origin, "version", version, "tls", d.cert != nil)

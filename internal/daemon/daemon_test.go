@@ -203,14 +203,18 @@ func TestServeAndRestart(t *testing.T) {
 	if _, err := Open(t.Context(), cfg, io.Discard); problem.KindOf(err) != problem.Unavailable {
 		t.Errorf("a second server on the same folder: %v", err)
 	}
-	_, before := request(t, d, "GET", "/log/checkpoint", nil)
+	_, leaf := request(t, d, "GET", "/api/v1/log/leaves/1", nil)
 	stop()
 	d, _ = run(t, cfg)
 	if d.first != "" {
 		t.Error("the second start made another administrator")
 	}
-	if _, after := request(t, d, "GET", "/log/checkpoint", nil); after != before {
-		t.Errorf("the checkpoint moved over a restart:\n%s\n%s", before, after)
+	if _, after := request(t, d, "GET", "/api/v1/log/leaves/1", nil); after != leaf || !strings.Contains(leaf, "web") {
+		t.Errorf("a leaf changed over a restart:\n%s\n%s", leaf, after)
+	}
+	// The stop has anchored the audit log in the release log.
+	if _, body := request(t, d, "GET", "/api/v1/log/leaves/2", nil); !strings.Contains(body, "chartkeep/audit/v1") {
+		t.Errorf("the audit log is not anchored: %s", body)
 	}
 	same("after a restart")
 	if code, body := request(t, d, "POST", "/api/demo/charts", charttest.Build(t, "web", "1.0.0", map[string]string{"x": "y"})); code != 409 {

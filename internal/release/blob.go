@@ -10,6 +10,7 @@ import (
 
 	"github.com/chartkeep/chartkeep/internal/access"
 	"github.com/chartkeep/chartkeep/internal/audit"
+	"github.com/chartkeep/chartkeep/internal/chart"
 	"github.com/chartkeep/chartkeep/internal/digest"
 	"github.com/chartkeep/chartkeep/internal/problem"
 )
@@ -445,10 +446,18 @@ func (s *Service) mayDelete(ctx context.Context, c Caller, repo, ref string) (Pr
 	return p, s.refuseDelete(ctx, c, &p, rest, ref)
 }
 
+// yankable is the version of a command to yank what was to be deleted.
+func yankable(ref string) string {
+	if ref == "" || strings.Contains(ref, ":") {
+		return "VERSION"
+	}
+	return chart.VersionForTag(ref)
+}
+
 func (s *Service) refuseDelete(ctx context.Context, c Caller, p *Project, chartName, ref string) error {
 	e := problem.New(problem.Unsupported, "delete", "nothing that was released in project %s can be deleted", p.Name).
 		With("asked for", "%s %s", chartName, ref).
-		Suggest("chartkeep yank %s/%s@VERSION --reason broken", p.Name, chartName)
+		Suggest("chartkeep yank %s/%s@%s --reason broken", p.Name, chartName, yankable(ref))
 	if c.Principal.Kind == access.KindAnonymous || c.Principal.Kind == "" {
 		return e // counted with the other unauthenticated failures
 	}

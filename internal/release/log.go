@@ -65,10 +65,15 @@ func (s *Service) mayReadLeaf(ctx context.Context, c Caller, entry []byte) bool 
 
 // ProveLeaf returns a leaf with its proof, under the rights of Leaf.
 func (s *Service) ProveLeaf(ctx context.Context, c Caller, index int64) (tlog.Proof, error) {
-	if _, err := s.Leaf(ctx, c, index); err != nil {
+	p, err := s.store.Prove(ctx, index)
+	if err != nil {
 		return tlog.Proof{}, err
 	}
-	return s.store.Prove(ctx, index)
+	if !s.mayReadLeaf(ctx, c, p.Leaf) {
+		// Looking at the next leaf of a page is no attempt to record.
+		return tlog.Proof{}, access.Refuse(c.Principal, access.Request{Action: access.LogRead}, s.now())
+	}
+	return p, nil
 }
 
 // LatestLeaves returns up to limit leaves before an index (0: the end of the

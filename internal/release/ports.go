@@ -106,6 +106,9 @@ type Ledger interface {
 	// SetState yanks or unyanks; a change to the state it has already is
 	// problem.Conflict.
 	SetState(ctx context.Context, ch *StateChange) (Release, error)
+	// Anchor writes the state of the audit log into the release log, unless
+	// the audit log has not grown since this process did it last.
+	Anchor(ctx context.Context) error
 	// Record appends audit events that have no effect beside themselves.
 	Record(ctx context.Context, now time.Time, events ...audit.Event) error
 }
@@ -157,7 +160,7 @@ type ManifestPut struct {
 	Manifest  Manifest
 	Tags      []string
 	Links     []Link // blobs that it names, linked anew so that they stay
-	Visible   bool   // false for a chart's manifest that no tag has claimed yet
+	Visible   bool   // false for a chart's manifest that no tag has claimed yet; without tags it is then put softly, and not audited
 	MayMove   func(tag string, held *Manifest) error
 	Event     audit.Event
 	Now       time.Time

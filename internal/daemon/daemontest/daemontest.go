@@ -26,6 +26,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -145,6 +146,7 @@ type Server struct {
 	said  *transcript
 	ended chan struct{} // closed when the process has ended
 	err   error         // how it ended
+	asked atomic.Bool   // to end
 }
 
 // Start starts a server and returns when it is ready. The test's end stops it.
@@ -302,12 +304,14 @@ func (s *Server) LogKey() string {
 // Kill ends the process at once, as a loss of the machine would, and returns
 // when it is gone.
 func (s *Server) Kill() {
+	s.asked.Store(true)
 	_ = s.cmd.Process.Kill()
 	<-s.ended
 }
 
 // Stop asks the server to end, and returns how it did.
 func (s *Server) Stop() error {
+	s.asked.Store(true)
 	_ = s.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-s.ended:
@@ -335,6 +339,9 @@ func (s *Server) Pid() int { return s.cmd.Process.Pid }
 func (s *Server) Log() string { return s.said.String() }
 
 func (s *Server) cleanup() {
+	if !s.Running() && !s.asked.Load() {
+		s.t.Errorf("the server ended by itself: %v", s.err)
+	}
 	if s.Running() {
 		if err := s.Stop(); err != nil {
 			s.t.Errorf("stop the server: %v", err)
@@ -358,7 +365,8 @@ type transcript struct {
 
 const maxTranscript = 256 << 10
 
-// notable is the transcript without the requests that did not fail.
+// notable is the transcript without the requests that did not fail, and
+// without the audit events.
 func (tr *transcript) notable() string {
 	var b strings.Builder
 	for line := range strings.Lines(tr.String()) {
@@ -366,7 +374,7 @@ func (tr *transcript) notable() string {
 			Msg    string
 			Status int
 		}
-		if json.Unmarshal([]byte(line), &said) != nil || said.Msg != "request" || said.Status >= http.StatusInternalServerError {
+		if json.Unmarshal([]byte(line), &said) != nil || said.Msg != "request" && said.Msg != "event" || said.Status >= http.StatusInternalServerError {
 			b.WriteString(line)
 		}
 	}

@@ -102,7 +102,6 @@ func (d *Door) audit(w http.ResponseWriter, r *http.Request) error {
 	get := func(name string) string { return shorten(strings.TrimSpace(q.Get(name)), 200) }
 	filter := auditFilter{get("project"), get("chart"), get("version"), get("action"), get("actor"), get("outcome")}
 	p := &auditPage{frame: d.frameOf(r, "Audit trail", "audit"), Filter: filter, Filtered: filter != auditFilter{}}
-	p.Private = true
 	p.offerFilters()
 	if filter.Project == "" && signedIn(&c.Principal) && !d.can(ctx, c, access.AuditRead, "", "", false) {
 		p.NeedsProject = true
@@ -276,7 +275,11 @@ func remarks(e *audit.Event) []string {
 		out = append(out, e.Outcome.Rule)
 	}
 	if n := differing(e); n > 0 {
-		out = append(out, plural(n, "file")+" differ")
+		verb := " differ"
+		if n == 1 {
+			verb = " differs"
+		}
+		out = append(out, plural(n, "file")+verb)
 	}
 	if e.Detail[audit.DetailForce] != "" {
 		out = append(out, "with force")

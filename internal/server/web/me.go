@@ -40,7 +40,6 @@ func (d *Door) me(w http.ResponseWriter, r *http.Request) error {
 		frame: d.frameOf(r, "Access", "me"), Name: nameOf(&p), Kind: kindOf(&p), ID: p.ID,
 		TokenID: p.TokenID, Issuer: p.Issuer,
 	}
-	m.Private = true
 	m.Expires = moment{p.Expires, m.Now.at}
 	m.Grants = m.grants(p.Grants)
 	if p.Of != nil {

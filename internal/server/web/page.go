@@ -25,7 +25,6 @@ type frame struct {
 	Who     *person // nil when nobody is signed in
 	Log     *logLine
 	Now     moment
-	Private bool // the page could not be seen by everybody
 }
 
 // navSignIn is the section of pages that hold the sign-in form themselves.
@@ -141,9 +140,8 @@ func hostOf(base string) string {
 	return host
 }
 
-// access is how a project is reached by clients.
+// clientAccess is how a project is reached by clients.
 type clientAccess struct {
-	Base    string // URL of the server
 	Host    string // with the context path, for OCI references
 	Name    string // a name for "helm repo add"
 	URL     string // of the classic repository
@@ -155,7 +153,6 @@ type clientAccess struct {
 func accessOf(r *http.Request, p *release.Project) clientAccess {
 	base := server.BaseURL(r)
 	return clientAccess{
-		Base:    base,
 		Host:    hostOf(base),
 		Name:    strings.ReplaceAll(p.Name, "/", "-"),
 		URL:     base + "/" + p.Name,

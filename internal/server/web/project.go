@@ -46,7 +46,6 @@ func (d *Door) home(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	p := &homePage{frame: d.frameOf(r, "Charts", "charts"), ServerAt: server.BaseURL(r)}
-	p.Private = p.Who != nil
 	for i := range projects {
 		p.Projects = append(p.Projects, projectRow{
 			Name: projects[i].Name, URL: projectPath(p.Base, projects[i].Name),
@@ -118,7 +117,6 @@ func (d *Door) project(w http.ResponseWriter, r *http.Request, req request) erro
 		Policy: proj.PolicyDigest, Signed: proj.Policy.RequireProvenance,
 		Query: strings.TrimSpace(r.URL.Query().Get("q")),
 	}
-	p.Private = !proj.Public
 	p.Created = moment{proj.Created, p.Now.at}
 	p.MayPush = d.can(ctx, c, access.ChartPush, proj.Name, "", false)
 	if d.can(ctx, c, access.AuditRead, proj.Name, "", false) {
@@ -186,13 +184,11 @@ func (p *projectPage) row(s *release.ChartSummary) chartRow {
 type chartPage struct {
 	frame
 	Project, Name string
-	Public        bool
 	Releases      []releaseRow
 	From, Total   int
 	Newer, Older  string
 	Yanked        int
 	First         moment // release
-	Access        clientAccess
 }
 
 type releaseRow struct {
@@ -211,14 +207,13 @@ type releaseRow struct {
 // releaseState is how a release is marked.
 type releaseState struct {
 	Yanked, Staged, Legacy, Prerelease bool
-	Signed                             bool // has a provenance file
 }
 
 func stateOfRelease(r *release.Release) releaseState {
 	v, err := chart.ParseVersion(r.Version)
 	return releaseState{
 		Yanked: r.State == release.Yanked, Staged: r.State == release.Staged, Legacy: r.Legacy,
-		Prerelease: err == nil && v.Prerelease(), Signed: r.Provenance != "",
+		Prerelease: err == nil && v.Prerelease(),
 	}
 }
 
@@ -237,9 +232,8 @@ func (d *Door) chart(w http.ResponseWriter, r *http.Request, req request) error 
 	base := server.ContextPath(r) + prefix
 	p := &chartPage{
 		frame:   d.frameOf(r, req.chart+", "+proj.Name, "charts", link{"Charts", base + "/"}, link{proj.Name, projectPath(base, proj.Name)}, link{req.chart, ""}),
-		Project: proj.Name, Name: req.chart, Public: proj.Public, Total: len(list), Access: accessOf(r, &proj),
+		Project: proj.Name, Name: req.chart, Total: len(list),
 	}
-	p.Private = !proj.Public
 	for i := range list {
 		if list[i].State == release.Yanked {
 			p.Yanked++

@@ -29,7 +29,7 @@ type releasePage struct {
 	LogURL   string
 	Size     string
 
-	Archive, Content, Manifest, Config, Provenance string
+	Archive, Content, Manifest, Provenance string
 
 	Yank *yankView
 	// MayYank and MayUnyank show the forms; at most one of them is set.
@@ -91,12 +91,11 @@ func (d *Door) release(w http.ResponseWriter, r *http.Request, req request) erro
 		Description: meta.Description, AppVersion: meta.AppVersion, Deprecated: meta.Deprecated,
 		By: byName(rel.By, rel.Publisher), Door: doorName(rel.Door),
 		LogIndex: rel.LogIndex, LogURL: leafPath(base, rel.LogIndex), Size: size(rel.Size),
-		Archive: rel.Archive, Content: rel.Content, Manifest: rel.Manifest, Config: rel.Config, Provenance: rel.Provenance,
+		Archive: rel.Archive, Content: rel.Content, Manifest: rel.Manifest, Provenance: rel.Provenance,
 		Access: accessOf(r, &proj), File: rel.File, FileURL: server.BaseURL(r) + "/" + proj.Name + "/charts/" + rel.File, Ref: rel.Ref(),
 		Kind: cmp.Or(meta.Type, "application"), KubeVersion: meta.KubeVersion, Keywords: meta.Keywords,
 		All: chartPath(base, proj.Name, rel.Chart),
 	}
-	p.Private = !proj.Public
 	p.Released = moment{rel.Time, p.Now.at}
 	p.readMetadata(meta)
 	p.Proof = d.checkRelease(ctx, c, rel, p.Now.at)

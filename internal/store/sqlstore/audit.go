@@ -6,13 +6,14 @@ import (
 
 	"github.com/chartkeep/chartkeep/internal/audit"
 	"github.com/chartkeep/chartkeep/internal/release"
+	"github.com/chartkeep/chartkeep/internal/tlog"
 )
 
 // AuditRecords implements release.AuditReader. Cost: with a project or an
 // exact action, the matching rows by index; else a scan from the newest event
 // backwards until limit rows match.
 func (s *Store) AuditRecords(ctx context.Context, f release.AuditFilter) ([]release.AuditRecord, error) {
-	query := "SELECT l.idx, l.entry, COALESCE(c.name, ''), a.ip, a.agent FROM audit a JOIN leaf l ON l.log = 2 AND l.idx = a.idx LEFT JOIN account c ON c.id = a.actor WHERE 1 = 1"
+	query := "SELECT l.idx, l.entry, COALESCE(c.name, tk.name, ''), a.ip, a.agent FROM audit a JOIN leaf l ON l.log = 2 AND l.idx = a.idx LEFT JOIN account c ON c.id = a.actor LEFT JOIN token tk ON tk.id = a.actor WHERE 1 = 1"
 	var args []any
 	where := func(condition string, values ...any) {
 		query += " AND " + condition
@@ -37,7 +38,7 @@ func (s *Store) AuditRecords(ctx context.Context, f release.AuditFilter) ([]rele
 		where("a.outcome = ?", f.Outcome)
 	}
 	if f.Actor != "" {
-		where("c.name = ?", f.Actor)
+		where("COALESCE(c.name, tk.name) = ?", f.Actor)
 	}
 	if f.Before > 0 {
 		where("a.idx < ?", f.Before)
@@ -61,6 +62,24 @@ func (s *Store) AuditRecords(ctx context.Context, f release.AuditFilter) ([]rele
 		return err
 	}, append(args, limit)...)
 	return out, err
+}
+
+// Anchor implements release.Ledger. Cost: one leaf.
+func (s *Store) Anchor(ctx context.Context) error {
+	var size int64
+	err := s.write(ctx, true, func(b *batch) error {
+		g := b.logs[auditLog]
+		size = g.base.size
+		if size == s.anchored.Load() {
+			return nil
+		}
+		_, err := b.appendLeaf(tlog.Audit{Origin: s.origin(auditLog), Size: g.base.size, Root: g.base.root, Time: b.time(b.clock)})
+		return err
+	})
+	if err == nil {
+		s.anchored.Store(size)
+	}
+	return err
 }
 
 // Relay hands waiting audit events to fn, oldest first, and forgets them when

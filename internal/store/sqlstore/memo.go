@@ -18,13 +18,14 @@ type memo[K comparable, V any] struct {
 	known map[K]V
 	epoch int64 // counts forgets, so that a slow reader does not store what is old
 	most  int
+	fits  func(V) bool // nil: every answer is small enough to be kept
 }
 
-func newMemo[K comparable, V any](d dialect, most int) *memo[K, V] {
+func newMemo[K comparable, V any](d dialect, most int, fits func(V) bool) *memo[K, V] {
 	if d.postgres {
 		return nil
 	}
-	return &memo[K, V]{most: most, known: map[K]V{}}
+	return &memo[K, V]{most: most, fits: fits, known: map[K]V{}}
 }
 
 // get returns the answer for a key, or makes it.
@@ -40,7 +41,7 @@ func (m *memo[K, V]) get(key K, find func() (V, error)) (V, error) {
 		return v, nil
 	}
 	v, err := find()
-	if err != nil {
+	if err != nil || m.fits != nil && !m.fits(v) {
 		return v, err
 	}
 	m.mu.Lock()
@@ -74,6 +75,10 @@ type memos struct {
 	links     *memo[memoRef, release.Link]
 }
 
+// maxMemoManifest is the most bytes of a manifest that is remembered: some
+// times a chart's, so that the memory of all is bounded at 160 MB.
+const maxMemoManifest = 8 << 10
+
 type memoFile struct {
 	project int64
 	file    string
@@ -83,9 +88,9 @@ type memoRef struct{ repository, ref string }
 
 func newMemos(d dialect) memos {
 	return memos{
-		releases:  newMemo[memoFile, release.Release](d, 50_000),
-		manifests: newMemo[memoRef, release.Manifest](d, 20_000),
-		links:     newMemo[memoRef, release.Link](d, 50_000),
+		releases:  newMemo[memoFile, release.Release](d, 50_000, nil),
+		manifests: newMemo[memoRef](d, 20_000, func(m release.Manifest) bool { return len(m.Bytes)+len(m.Annotations) <= maxMemoManifest }),
+		links:     newMemo[memoRef, release.Link](d, 50_000, nil),
 	}
 }
 

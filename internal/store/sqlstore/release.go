@@ -14,9 +14,9 @@ import (
 // selectRelease reads a release with its project's name and the names of the
 // accounts; a condition on r follows.
 const selectRelease = "SELECT r.id, r.project, p.name, r.chart, r.version, r.version_key, r.sort_key, r.tag, r.file, r.archive, r.size, r.content, " +
-	"r.manifest, r.config, r.publisher, COALESCE(a.name, ''), r.door, r.time, r.log_index, r.legacy, r.state, r.provenance, " +
+	"r.manifest, r.config, r.publisher, COALESCE(a.name, tk.name, ''), r.door, r.time, r.log_index, r.legacy, r.state, r.provenance, " +
 	"r.yank_reason, r.yank_text, r.yank_by, COALESCE(y.name, ''), r.yank_time, r.yank_index " +
-	"FROM release r JOIN project p ON p.id = r.project LEFT JOIN account a ON a.id = r.publisher LEFT JOIN account y ON y.id = r.yank_by WHERE "
+	"FROM release r JOIN project p ON p.id = r.project LEFT JOIN account a ON a.id = r.publisher LEFT JOIN token tk ON tk.id = r.publisher LEFT JOIN account y ON y.id = r.yank_by WHERE "
 
 func scanRelease(row scanner) (release.Release, error) {
 	var r release.Release

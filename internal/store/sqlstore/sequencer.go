@@ -181,7 +181,8 @@ func (q *sequencer) try(ops []*operation) (at stage, err error) {
 			if _, rerr := w.exec(context.WithoutCancel(ctx), "ROLLBACK"); rerr != nil {
 				s.closeWriter()
 			}
-			s.projects.forget()
+			s.projects.forget() // a commit that failed may have happened
+			s.memos.forget()
 		}
 	}()
 	if durable {

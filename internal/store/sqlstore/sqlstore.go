@@ -69,7 +69,8 @@ type Store struct {
 	logs      [auditLog + 1]atomic.Pointer[logState]
 	projects  projectCache
 	memos     memos
-	readers   sync.Map // query text -> *sql.Stmt of readPool
+	readers   sync.Map     // query text -> *sql.Stmt of readPool
+	anchored  atomic.Int64 // size of the audit log when it was last anchored
 	closeOnce sync.Once
 }
 

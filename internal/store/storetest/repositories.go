@@ -206,13 +206,13 @@ func links(l *ledger) {
 	ctx := l.Context()
 	plain := l.create("plain", artifacts)
 	small := []byte("small")
-	link := release.Link{Digest: sha256Of(small), Size: 5}
+	link := release.Link{Digest: sha256Of(small), Size: 5, Small: true}
 	l.ok(l.LinkBlob(ctx, plain.ID, "plain/app", link, small))
 	l.ok(l.LinkBlob(ctx, plain.ID, "plain/app", link, small)) // again
 	l.ok(l.LinkBlob(ctx, l.project.ID, "demo/web", link, nil))
 	large := release.Link{Digest: sha256Of([]byte("large")), Size: 1 << 40}
 	l.ok(l.LinkBlob(ctx, plain.ID, "plain/app", large, nil))
-	empty := release.Link{Digest: sha256Of(nil)}
+	empty := release.Link{Digest: sha256Of(nil), Small: true}
 	l.ok(l.LinkBlob(ctx, plain.ID, "plain/app", empty, []byte{}))
 	for _, want := range []release.Link{link, large, empty} {
 		got, err := l.BlobLink(ctx, "plain/app", want.Digest)
