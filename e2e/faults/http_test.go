@@ -130,7 +130,11 @@ func TestBodiesThatLie(t *testing.T) {
 			v.dial().Write(request) // and is closed by the test's end
 			continue
 		}
-		if res := v.raw(request); res != nil && (res.StatusCode < 400 || res.StatusCode >= 500 && res.StatusCode != http.StatusNotImplemented && res.StatusCode != http.StatusHTTPVersionNotSupported) {
+		at := time.Now()
+		defer func() { t.Logf("DEBUG %s", name) }()
+		res := v.raw(request)
+		t.Logf("DEBUG %s %s %v", name, time.Since(at), res)
+		if res != nil && (res.StatusCode < 400 || res.StatusCode >= 500 && res.StatusCode != http.StatusNotImplemented && res.StatusCode != http.StatusHTTPVersionNotSupported) {
 			if name != "HTTP/2 in the clear" {
 				t.Errorf("%s: answered %s: %s", name, res.Status, res.Header.Get("X-Body"))
 			}
@@ -265,6 +269,9 @@ func (v *victim) hostile(method, target string) int {
 	res := v.raw(request)
 	if res == nil {
 		return 0
+	}
+	if res.StatusCode/100 == 2 && method != "GET" && method != "HEAD" {
+		v.t.Logf("DEBUG %s %.200s: answered %s: %.300s", method, target, res.Status, res.Header.Get("X-Body"))
 	}
 	switch {
 	case res.StatusCode >= 500 && res.StatusCode != http.StatusNotImplemented:

@@ -28,7 +28,11 @@ import (
 	"github.com/transparency-dev/tessera/client"
 	"github.com/transparency-dev/tessera/fsck"
 	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/sync/errgroup"
 
+	keep "github.com/chartkeep/chartkeep/client"
+	"github.com/chartkeep/chartkeep/internal/chart/charttest"
+	"github.com/chartkeep/chartkeep/internal/daemon/daemontest"
 	"github.com/chartkeep/chartkeep/internal/problem"
 	"github.com/chartkeep/chartkeep/internal/server/tiles"
 	"github.com/chartkeep/chartkeep/internal/server/tiles/tilestest"
@@ -36,6 +40,8 @@ import (
 )
 
 const token = "reader"
+
+func TestMain(m *testing.M) { os.Exit(daemontest.Run(m)) }
 
 // reader is Tessera's view of a log.
 type reader struct {
@@ -142,8 +148,41 @@ func (r reader) fsck(ctx context.Context) error {
 }
 
 // TestForeignReader reads a whole log and proves parts of it.
-func TestForeignReader(t *testing.T) {
-	ctx, r := t.Context(), target(t)
+func TestForeignReader(t *testing.T) { target(t).check(t) }
+
+// TestForeignReaderOfServer reads the log of the real program, after enough
+// pushes, refusals and yanks that it has a full tile.
+func TestForeignReaderOfServer(t *testing.T) {
+	srv := daemontest.Start(t, daemontest.Options{})
+	c := srv.Client(srv.Admin)
+	if _, err := c.CreateProject(t.Context(), keep.NewProject{Name: "demo"}); err != nil {
+		t.Fatal(err)
+	}
+	var group errgroup.Group
+	group.SetLimit(16)
+	for i := range 300 {
+		archive := charttest.Build(t, fmt.Sprintf("chart%d", i%7), fmt.Sprintf("1.0.%d", i), nil)
+		group.Go(func() error {
+			up := keep.Upload{Archive: bytes.NewReader(archive), Size: int64(len(archive))}
+			if _, err := c.Push(t.Context(), "demo", up); err != nil {
+				return err
+			}
+			if i%10 == 0 {
+				_, err := c.Yank(t.Context(), "demo", fmt.Sprintf("chart%d", i%7), fmt.Sprintf("1.0.%d", i), "broken", "for the test")
+				return err
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	open(t, srv.URL+tiles.Mount, srv.LogKey(), srv.Admin).check(t)
+}
+
+func (r reader) check(t *testing.T) {
+	t.Helper()
+	ctx := t.Context()
 	cp, text, _, err := client.FetchCheckpoint(ctx, r.ReadCheckpoint, r.key, r.key.Name())
 	if err != nil {
 		t.Fatal(err)

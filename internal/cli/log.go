@@ -3,7 +3,6 @@ package cli
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -65,6 +64,7 @@ chartkeep log checkpoint -q > checkpoint`,
 				return nil, err
 			}
 			cp, signature, err := openCheckpoint(text, key)
+			err = asAnswer(err)
 			return resultOf(checkpoint{cp.Origin, cp.Size, cp.Root.String(), signature, string(cp.Note)}, err)
 		},
 	})
@@ -82,6 +82,15 @@ func openCheckpoint(text []byte, key string) (tlog.Checkpoint, client.Outcome, e
 	}
 	cp, err := tlog.OpenCheckpoint(text, v.Name(), note.VerifierList(v))
 	return cp, client.Pass, err
+}
+
+// asAnswer turns what is not well formed in a server's answer into a problem of
+// that server: nothing was refused.
+func asAnswer(err error) error {
+	if p, ok := problem.As(err); ok && p.Kind == problem.Invalid {
+		return problem.New(problem.Unavailable, "answer", "the server's answer is not understood: %s", p.Message)
+	}
+	return err
 }
 
 // proofResult is the proof of a release.
@@ -140,11 +149,11 @@ chartkeep log prove demo/web@1.4.2 -q > web-1.4.2.tgz.tlog-proof`,
 func proofOf(ref client.Ref, text []byte) (proofResult, error) {
 	p, err := tlog.ParseProof(text)
 	if err != nil {
-		return proofResult{}, err
+		return proofResult{}, asAnswer(err)
 	}
 	cp, err := tlog.ParseCheckpoint(p.Checkpoint)
 	if err != nil {
-		return proofResult{}, err
+		return proofResult{}, asAnswer(err)
 	}
 	if err := tlog.VerifyInclusion(cp.Root, cp.Size, p.Index, tlog.LeafHash(p.Leaf), p.Hashes); err != nil {
 		return proofResult{}, err
@@ -212,22 +221,24 @@ chartkeep log consistency checkpoint --log-key log.vkey`,
 					return nil, asUsage(err)
 				}
 			}
+			malformed := asUsage
 			if len(args) == 1 {
 				if texts[1], err = c.Checkpoint(ctx); err != nil {
 					return nil, err
 				}
+				malformed = asAnswer
 			}
-			return a.consistency(ctx, c, texts[0], texts[1], key)
+			older, oldErr := tlog.ParseCheckpoint(texts[0])
+			newer, newErr := tlog.ParseCheckpoint(texts[1])
+			if err := cmp.Or(asUsage(oldErr), malformed(newErr)); err != nil {
+				return nil, err
+			}
+			return a.consistency(ctx, c, older, newer, key)
 		},
 	})
 }
 
-func (a *app) consistency(ctx context.Context, c *client.Client, oldText, newText []byte, key string) (result, error) {
-	older, oldErr := tlog.ParseCheckpoint(oldText)
-	newer, newErr := tlog.ParseCheckpoint(newText)
-	if err := cmp.Or(asUsage(oldErr), newErr); err != nil {
-		return nil, err
-	}
+func (a *app) consistency(ctx context.Context, c *client.Client, older, newer tlog.Checkpoint, key string) (result, error) {
 	if older.Size > newer.Size {
 		return nil, usage("the earlier checkpoint has %s entries, and the later one only %s", thousands(older.Size), thousands(newer.Size)).
 			try("give the earlier checkpoint first; if it is, the log went back")
@@ -252,7 +263,7 @@ func (a *app) consistency(ctx context.Context, c *client.Client, oldText, newTex
 	for _, side := range []struct {
 		name string
 		text []byte
-	}{{"earlier-signature", oldText}, {"later-signature", newText}} {
+	}{{"earlier-signature", older.Note}, {"later-signature", newer.Note}} {
 		cp, signature, err := openCheckpoint(side.text, key)
 		if err == nil && signature == client.Unchecked {
 			err = problem.New(problem.Unavailable, "", "no log key was given")
@@ -339,18 +350,16 @@ chartkeep log show 8121 -q`,
 	})
 }
 
-// leafOf splits an entry into its lines. Its hash is computed here.
+// leafOf splits an entry into its lines, also one of a type that this version
+// does not know. Its hash is computed here.
 func leafOf(index int64, l client.LogLeaf) (leafResult, error) {
 	if _, err := tlog.ParseLeaf([]byte(l.Leaf)); err != nil && problem.KindOf(err) != problem.Unsupported {
-		return leafResult{}, fmt.Errorf("read entry %d: %w", index, err)
+		return leafResult{}, asAnswer(err)
 	}
 	typ, rest, _ := strings.Cut(l.Leaf, "\n")
 	r := leafResult{Index: index, Type: typ, Hash: tlog.LeafHash([]byte(l.Leaf)).String(), Leaf: l.Leaf, Lines: map[string]string{}}
 	for line := range strings.Lines(rest) {
-		key, value, ok := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
-		if !ok {
-			return leafResult{}, errors.New("read log entry: a line has no value")
-		}
+		key, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
 		r.Lines[key] = value
 		r.order = append(r.order, fact{key, value})
 	}

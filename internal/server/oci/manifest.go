@@ -76,18 +76,36 @@ func (d *Door) putManifest(w http.ResponseWriter, r *http.Request, req *Request)
 	if req.Digest != "" && len(res.Tags) > 0 {
 		h[headerTag] = []string{strings.Join(res.Tags, ", ")}
 	}
+	location := path(r, req.Repository, "/manifests/"+res.Digest)
 	if res.Receipt != nil {
-		receipt(w, r, res.Receipt)
+		return writeReceipt(w, r, location, res.Digest, res.Receipt)
 	}
-	return created(w, path(r, req.Repository, "/manifests/"+res.Digest), res.Digest)
+	return created(w, location, res.Digest)
 }
 
-// receipt says where the release stands in the log and where its proof is.
-func receipt(w http.ResponseWriter, r *http.Request, rec *release.Receipt) {
+// released is the body of the answer to a push that made or repeated a release.
+// The specification has none; clients that look for it need no second request.
+type released struct {
+	Release       string `json:"release"` // project/chart@version
+	Digest        string `json:"digest"`  // of the archive
+	ContentDigest string `json:"content_digest"`
+	LogIndex      int64  `json:"log_index"`
+	Unchanged     bool   `json:"unchanged"`
+	Proof         string `json:"proof"` // text of the .tlog-proof file
+}
+
+// writeReceipt says where the release stands in the log, and proves it.
+func writeReceipt(w http.ResponseWriter, r *http.Request, location, digest string, rec *release.Receipt) error {
 	h := w.Header()
+	h["Location"] = []string{location}
+	h[headerDigest] = []string{digest}
 	h.Set("Chartkeep-Log-Index", strconv.FormatInt(rec.Release.LogIndex, 10))
 	h.Set("Chartkeep-Unchanged", strconv.FormatBool(rec.Unchanged))
 	h.Set("Chartkeep-Proof", server.ContextPath(r)+"/"+rec.Release.Project+"/charts/"+rec.Release.File+".tlog-proof")
+	return server.WriteJSON(w, http.StatusCreated, released{
+		Release: rec.Release.Ref(), Digest: rec.Release.Archive, ContentDigest: rec.Release.Content,
+		LogIndex: rec.Release.LogIndex, Unchanged: rec.Unchanged, Proof: string(rec.Proof.Marshal()),
+	})
 }
 
 // readManifest reads the body up to the limit. A declared length over it is
