@@ -8,16 +8,17 @@ import (
 
 // Project is a namespace with its own policy, members and index.
 type Project struct {
-	Name         string    `json:"name"`
-	Kind         string    `json:"kind"` // charts or artifacts
-	Public       bool      `json:"public"`
-	State        string    `json:"state"` // active, importing or removed
-	Policy       Policy    `json:"policy"`
-	PolicyDigest string    `json:"policy_digest"`
-	Generation   int64     `json:"generation"`
-	Changed      time.Time `json:"changed"`
-	Created      time.Time `json:"created"`
-	CreatedBy    string    `json:"created_by"`
+	Name          string    `json:"name"`
+	Kind          string    `json:"kind"` // charts or artifacts
+	Public        bool      `json:"public"`
+	State         string    `json:"state"` // active, importing or removed
+	Policy        Policy    `json:"policy"`
+	PolicyDigest  string    `json:"policy_digest"`
+	ArtifactHubID string    `json:"artifacthub_id,omitempty"` // of the repository on Artifact Hub
+	Generation    int64     `json:"generation"`
+	Changed       time.Time `json:"changed"`
+	Created       time.Time `json:"created"`
+	CreatedBy     string    `json:"created_by"`
 }
 
 // Policy is what a project asks of its releases.
@@ -36,8 +37,9 @@ type NewProject struct {
 
 // ProjectChange names what to change; nil leaves it.
 type ProjectChange struct {
-	Public *bool   `json:"public,omitempty"`
-	Policy *Policy `json:"policy,omitempty"`
+	Public        *bool   `json:"public,omitempty"`
+	Policy        *Policy `json:"policy,omitempty"`
+	ArtifactHubID *string `json:"artifacthub_id,omitempty"` // a UUID in lower case, "" for none
 }
 
 // Projects lists the projects that the caller may read, by name.

@@ -24,7 +24,7 @@ func smallDisk(t *testing.T, size int) string {
 		t.Fatal(err)
 	}
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%dm", size)); err != nil {
-		daemontest.Missing(t, "a small disk needs the right to mount: %v", err)
+		t.Skipf("NOT TESTED: a small disk needs the right to mount: %v", err)
 	}
 	t.Cleanup(func() {
 		if err := syscall.Unmount(dir, 0); err != nil {

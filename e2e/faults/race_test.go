@@ -130,15 +130,17 @@ func (r *race) run(t *testing.T, n int, early bool) []string {
 // over, and returns the one content that it saw.
 func (r *race) watch(ctx context.Context, p *publisher, o *offer, over <-chan struct{}, faults *faultList) string {
 	ob := &observer{publisher: p, key: r.ob.key}
-	first := ""
+	// What one door shows it never takes back, and no two show different
+	// bytes. A door may be a moment behind another until the push is answered.
+	first, shown := "", map[string]bool{}
 	note := func(where, digest string) {
 		switch {
-		case digest == "" && first != "":
-			faults.add("%s: %s showed nothing after it was served", o, where)
+		case digest == "" && shown[where]:
+			faults.add("%s: %s showed nothing after it showed %s", o, where, first)
 		case digest != "" && first != "" && digest != first:
 			faults.add("%s: %s showed %s after %s was served", o, where, digest, first)
 		case digest != "":
-			first = digest
+			first, shown[where] = digest, true
 		}
 	}
 	for {
@@ -254,19 +256,19 @@ func TestRaceOfServers(t *testing.T) {
 // dropKeys are the unique indexes that let one claim in.
 var dropKeys = []string{"DROP INDEX release_version", "DROP INDEX release_file"}
 
-// A race test that does not notice that the keys are gone proves nothing.
+// A race test that does not notice that the keys are gone proves nothing. The
+// key of the tags still keeps a second winner out: what is noticed is that
+// losers are no longer told who won.
 func TestRaceNoticesMissingKeys(t *testing.T) {
 	notices := func(t *testing.T, r *race) {
 		t.Helper()
 		for n := range 10 {
-			for _, fault := range r.run(t, n, n%2 == 0) {
-				if strings.Contains(fault, "accepted twice") {
-					t.Logf("noticed in round %d: %s", n, fault)
-					return
-				}
+			if faults := r.run(t, n, n%2 == 0); len(faults) > 0 {
+				t.Logf("noticed in round %d: %.200s", n, faults[0])
+				return
 			}
 		}
-		t.Error("ten races without the unique indexes, and a second winner was not noticed")
+		t.Error("ten races without the unique indexes, and nothing was noticed")
 	}
 	drop := func(t *testing.T, driver, dsn string) {
 		t.Helper()

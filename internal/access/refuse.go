@@ -2,6 +2,7 @@ package access
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/chartkeep/chartkeep/internal/problem"
@@ -90,6 +91,14 @@ func (g *Grant) name() string {
 	return g.ID
 }
 
+// argument writes a name or pattern of projects for a shell.
+func argument(project string) string {
+	if strings.Contains(project, "*") {
+		return `"` + project + `"`
+	}
+	return project
+}
+
 // remedy is a command that somebody who may give the right can paste. A token
 // keeps the grants that it was created with, so it needs a successor; but where
 // the account behind it lacks the right as well, that comes first.
@@ -97,8 +106,9 @@ func remedy(p *Principal, r *Request, role Role, now time.Time) string {
 	info, _ := r.Action.Info()
 	project, account := r.Project, p
 	if project == "" || info.Reach == ReachInstance {
-		project = `"*"`
+		project = "*"
 	}
+	project = argument(project)
 	if p.Of != nil {
 		account = p.Of
 	}

@@ -71,7 +71,7 @@ func ParseToken(s string) (id string, hash [32]byte, err error) {
 
 func badToken(message string) *problem.Error {
 	return problem.New(problem.Unauthenticated, "token-malformed", "%s", message).
-		Suggest("copy the whole token, or create a new one: chartkeep token create")
+		Suggest("copy the whole token, or create a new one: chartkeep token create --project NAME --role ROLE")
 }
 
 // tokenID is derived from the hash, so that it names the token without helping

@@ -61,7 +61,7 @@ func WithinOwn(creator Principal, g Grant, now time.Time) error {
 	}
 	if creator.Kind != KindUser {
 		return problem.New(problem.Denied, RuleExceeds, "%s is not a person, and only a person has personal tokens", creator.Name).
-			Suggest("create a token of the project: chartkeep token create --project %s --role %s --expires 90d", g.Project, g.Role)
+			Suggest("create a token of the project: chartkeep token create --project %s --role %s --expires 90d", argument(g.Project), g.Role)
 	}
 	long := false
 	for i := range creator.Grants {

@@ -61,7 +61,7 @@ func (o *auditOptions) register(f *pflag.FlagSet) {
 	f.StringVar(&o.Event, "event", "", "only `EVENT`, or those below a prefix such as release.refused.")
 	f.StringVar(&o.Actor, "user", "", "only events of `ACCOUNT`")
 	f.StringVar(&o.Outcome, "outcome", "", "only events with `OUTCOME`: allowed, denied, error")
-	f.IntVar(&o.limit, "limit", 50, "the newest `N` events; 0 is all")
+	f.IntVar(&o.limit, "limit", 50, "the newest `NUMBER` of events; 0 is all")
 }
 
 func (a *app) auditCommands() *cobra.Command {

@@ -61,7 +61,7 @@ func sampleResults() []result {
 	yanked.Yank = &client.Yank{Reason: "broken", Text: "loses\x1b[2J its data", By: "usr-1", ByName: "ann", Time: noon, LogIndex: 8122}
 	legacy := rel
 	legacy.Version, legacy.Legacy = "v0.9", true
-	project := client.Project{Name: "team-a/demo", Kind: "charts", Public: true, State: "active", Policy: client.Policy{RequireProvenance: true}, PolicyDigest: some, Generation: 7, Changed: noon, Created: noon, CreatedBy: "usr-1"}
+	project := client.Project{Name: "team-a/demo", Kind: "charts", Public: true, State: "active", Policy: client.Policy{RequireProvenance: true}, PolicyDigest: some, ArtifactHubID: "6d0d3b1e-4f6b-4f5c-9f3a-2f1d8c7b6a50", Generation: 7, Changed: noon, Created: noon, CreatedBy: "usr-1"}
 	account := client.Account{ID: "usr-1", Name: "ann", Kind: "user", Created: noon}
 	grant := client.Grant{ID: "grn-1", Role: "publisher", Project: "team-a/*", Chart: "web*", Versions: "prerelease", Expires: noon.AddDate(0, 3, 0)}
 	wide := client.Grant{ID: "grn-2", Role: "reader", Project: "*"}
@@ -89,7 +89,7 @@ func sampleResults() []result {
 		Publisher: "usr-1", Time: noon, Origin: "log.example.test", Index: 8121, LogSize: 9000, SeenAt: "https://old.example.test/web-0.9.tgz", SeenDigest: some,
 	}
 	return []result{
-		buildInfo{Version: "v1.0.0", Commit: "0123abcd", Time: "2026-03-02T12:00:00Z", Modified: true, Go: "go1.26.8", Platform: "linux/amd64"},
+		buildInfo{daemon.Build{Version: "v1.0.0", Commit: "0123abcd", Time: "2026-03-02T12:00:00Z", Modified: true, Go: "go1.26.8", Platform: "linux/amd64"}},
 		projectResult{project}, projectList{[]client.Project{project}},
 		done{"project-removed/v1", "demo", "removed", "not needed"},
 		accountResult{account}, accountList{[]client.Account{account, {ID: "usr-2", Name: "bob", Kind: "user", Disabled: true, Created: noon}}},

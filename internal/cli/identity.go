@@ -238,7 +238,7 @@ func until(s string, now time.Time) (time.Time, error) {
 			return t.UTC(), nil
 		}
 	}
-	return time.Time{}, usage("--expires %s is no time from now and no date", s).try("--expires 90d, --expires 12h, or --expires %s", now.AddDate(0, 3, 0).Format(time.DateOnly))
+	return time.Time{}, usage("--expires %s is no time from now and no date", s).try("--expires 90d, --expires 12h, or --expires YYYY-MM-DD")
 }
 
 type grantResult struct{ client.AccountGrant }

@@ -73,7 +73,7 @@ func (a *app) client() (*client.Client, error) {
 	transport.ResponseHeaderTimeout = 2 * time.Minute
 	c, err := client.New(server, token, client.Options{
 		HTTP:      &http.Client{Transport: transport},
-		UserAgent: "chartkeep/" + build().Version,
+		UserAgent: userAgent(),
 	})
 	return c, asUsage(err)
 }

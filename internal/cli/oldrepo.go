@@ -108,7 +108,7 @@ func (o *oldRepository) read(ctx context.Context, source string, limit int64) ([
 		if err != nil {
 			return nil, err
 		}
-		req.Header.Set("User-Agent", "chartkeep/"+build().Version)
+		req.Header.Set("User-Agent", userAgent())
 		res, err := o.http.Do(req)
 		if err != nil {
 			if u, ok := errors.AsType[*url.Error](err); ok {

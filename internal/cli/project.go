@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strconv"
@@ -28,7 +29,7 @@ func (r projectResult) view() view {
 	}
 	return view{{facts: []fact{
 		{"project", r.Name}, {"kind", r.Kind}, {"state", r.State}, {"visibility", visibility},
-		{"provenance", provenance}, {"policy", r.PolicyDigest}, {"created", stampSeconds(r.Created)},
+		{"provenance", provenance}, {"policy", r.PolicyDigest}, {"artifact hub", cmp.Or(r.ArtifactHubID, noArtifactHub)}, {"created", stampSeconds(r.Created)},
 	}}}
 }
 
@@ -183,25 +184,32 @@ func (a *app) projectShowCommand() *cobra.Command {
 type projectSetOptions struct {
 	public             bool
 	require_provenance bool
+	artifacthub_id     string
 	given              *pflag.FlagSet
 }
+
+// noArtifactHub stands for a project without an id on Artifact Hub.
+const noArtifactHub = "none"
 
 func (o *projectSetOptions) register(f *pflag.FlagSet) {
 	f.BoolVar(&o.public, "public", false, "everyone may read; --public=false: members alone")
 	f.BoolVar(&o.require_provenance, "require-provenance", false, "releases stay invisible until their provenance file has come; =false: not so")
+	f.StringVar(&o.artifacthub_id, "artifacthub-id", "", "`UUID` of the repository on Artifact Hub, which finds it in artifacthub-repo.yml and so knows the owner; none: take it away")
 	o.given = f
 }
 
 func (a *app) projectSetCommand() *cobra.Command {
 	var opt projectSetOptions
 	return a.leaf(command{
-		use: "set NAME [flags]", short: "Change who reads a project, or its policy",
+		use: "set NAME [flags]", short: "Change the settings of a project",
 		long: `
-Change who reads a project, or its policy. Settings that are not named stay as
-they are. A policy never touches what is released already.`,
+Change who reads a project, its policy, or its id on Artifact Hub. Settings that
+are not named stay as they are. A policy never touches what is released already.`,
 		example: `
 chartkeep project set demo --public=false
-chartkeep project set demo --require-provenance`,
+chartkeep project set demo --require-provenance
+chartkeep project set demo \
+  --artifacthub-id 6d0d3b1e-4f6b-4f5c-9f3a-2f1d8c7b6a50`,
 		args: arguments{1, 1, "the NAME of a project"}, flags: opt.register, complete: a.completeProjectArg,
 		run: func(ctx context.Context, args []string) (result, error) {
 			var change client.ProjectChange
@@ -210,6 +218,16 @@ chartkeep project set demo --require-provenance`,
 			}
 			if opt.given.Changed("require-provenance") {
 				change.Policy = &client.Policy{RequireProvenance: opt.require_provenance}
+			}
+			if opt.given.Changed("artifacthub-id") {
+				id := opt.artifacthub_id
+				switch id {
+				case "":
+					return nil, usage("--artifacthub-id takes a UUID, or %s", noArtifactHub)
+				case noArtifactHub:
+					id = ""
+				}
+				change.ArtifactHubID = &id
 			}
 			if change == (client.ProjectChange{}) {
 				return nil, usage("nothing is named that should change").try("chartkeep project set %s --public", args[0])

@@ -213,9 +213,8 @@ func (p *printer) grid(b *bytes.Buffer, bl block) {
 }
 
 // columnWidths are the widths of a table's columns. Where they do not fit into
-// the terminal (0 for none), those with spaces in their cells become narrower:
-// the last first, which holds the longest text, but not below leastColumns;
-// then all from the right, down to their longest word.
+// the terminal (0 for none), the widest of those that can be wrapped become
+// narrower, down to their longest word.
 func columnWidths(rows [][]string, width int) []int {
 	n := len(rows[0])
 	widths, least := make([]int, n), make([]int, n)
@@ -234,16 +233,17 @@ func columnWidths(rows [][]string, width int) []int {
 	for _, w := range widths {
 		over += w
 	}
-	shrink := func(i, floor int) {
-		take := min(over, widths[i]-max(floor, least[i]))
-		if take > 0 {
-			widths[i] -= take
-			over -= take
+	for ; over > 0; over-- {
+		widest := -1
+		for i := range widths {
+			if widths[i] > least[i] && (widest < 0 || widths[i] >= widths[widest]) {
+				widest = i
+			}
 		}
-	}
-	shrink(n-1, leastColumns)
-	for i := n - 1; i >= 0; i-- {
-		shrink(i, 0)
+		if widest < 0 {
+			break
+		}
+		widths[widest]--
 	}
 	return widths
 }
@@ -289,7 +289,8 @@ func (v view) markdown(b *bytes.Buffer) {
 }
 
 var markdownEscapes = strings.NewReplacer(
-	`\`, `\\`, "|", `\|`, "`", "\\`", "*", `\*`, "_", `\_`, "<", "&lt;", ">", "&gt;", "&", "&amp;", "[", `\[`, "]", `\]`, "@", "&#64;", "#", `\#`, "~", `\~`)
+	`\`, `\\`, "|", `\|`, "`", "\\`", "*", `\*`, "_", `\_`, "<", "&lt;", ">", "&gt;", "&", "&amp;", "[", `\[`, "]", `\]`, "@", "&#64;", "#", `\#`, "~", `\~`,
+	"://", "&#58;//", "www.", "www&#46;")
 
 // markdownText is a text that Markdown shows as it is: no link, no mention, no
 // HTML.

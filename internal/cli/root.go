@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -72,11 +74,11 @@ func (n arguments) check(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// firstExample is the first line of a command's examples that is no comment.
+// firstExample is the first of a command's examples that is of the command.
 func firstExample(cmd *cobra.Command) string {
 	for line := range strings.SplitSeq(cmd.Example, "\n") {
-		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
-			return line
+		if line = strings.TrimSpace(line); strings.HasPrefix(line, cmd.CommandPath()+" ") {
+			return strings.TrimSuffix(line, " \\")
 		}
 	}
 	return cmd.CommandPath() + " --help"
@@ -181,7 +183,12 @@ func (a *app) root() *cobra.Command {
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usage("%s: %v", cmd.CommandPath(), err).try("%s --help", cmd.CommandPath())
+		message := err.Error()
+		if v, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+			kind, _ := pflag.UnquoteUsage(v.GetFlag())
+			message = fmt.Sprintf("%q is nothing that --%s takes (%s)", v.GetValue(), v.GetFlag().Name, cmp.Or(kind, "true or false"))
+		}
+		return usage("%s: %s", cmd.CommandPath(), message).try("%s --help", cmd.CommandPath())
 	})
 	root.SetUsageTemplate(usageTemplate)
 	root.SetHelpTemplate(helpTemplate)
@@ -209,10 +216,43 @@ func (a *app) root() *cobra.Command {
 			root.AddCommand(cmd)
 		}
 	}
+	root.SetHelpCommand(helpCommand())
 	root.AddCommand(a.versionCommand(), documentCommand())
 	root.AddCommand(topics()...)
 	a.completeFlags(root)
 	return root
+}
+
+// helpCommand is cobra's, but for a command that there is not it fails.
+func helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "help [COMMAND]", Short: "Show help for a command, or a help topic",
+		Example: indented("chartkeep help push\nchartkeep help exit-codes"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			found, rest, err := cmd.Root().Find(args)
+			if err != nil {
+				return err
+			}
+			if len(rest) > 0 {
+				return knownCommand(found, rest)
+			}
+			found.InitDefaultHelpFlag()
+			return found.Help()
+		},
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
+			found, _, err := cmd.Root().Find(args)
+			if err != nil {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			var names []string
+			for _, sub := range found.Commands() {
+				if !sub.Hidden && strings.HasPrefix(sub.Name(), begun) {
+					names = append(names, sub.Name()+"\t"+sub.Short)
+				}
+			}
+			return names, cobra.ShellCompDirectiveNoFileComp
+		},
+	}
 }
 
 // completeFlags offers values for the flags that have the same name and
@@ -247,13 +287,13 @@ Examples:
 {{.Example}}{{end}}{{if .HasAvailableSubCommands}}{{$cmds := .Commands}}{{if eq (len .Groups) 0}}
 
 Commands:{{range $cmds}}{{if .IsAvailableCommand}}
-  {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}{{else}}{{range $group := .Groups}}
+  {{rpad .Name .NamePadding}}  {{.Short}}{{end}}{{end}}{{else}}{{range $group := .Groups}}
 
 {{.Title}}{{range $cmds}}{{if (and (eq .GroupID $group.ID) .IsAvailableCommand)}}
-  {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}{{end}}
+  {{rpad .Name .NamePadding}}  {{.Short}}{{end}}{{end}}{{end}}
 
 Other commands:{{range $cmds}}{{if (and (eq .GroupID "") (or .IsAvailableCommand (eq .Name "help")))}}
-  {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}{{end}}{{end}}{{if .HasAvailableLocalFlags}}
+  {{rpad .Name .NamePadding}}  {{.Short}}{{end}}{{end}}{{end}}{{end}}{{if .HasAvailableLocalFlags}}
 
 Flags:
 {{.LocalFlags.FlagUsagesWrapped 80 | trimTrailingWhitespaces}}{{end}}{{if .HasAvailableInheritedFlags}}
@@ -262,7 +302,7 @@ Every command takes -o, -q, --server, --token-file and --color, see
 chartkeep --help.{{end}}{{if .HasHelpSubCommands}}
 
 Help topics:{{range .Commands}}{{if .IsAdditionalHelpTopicCommand}}
-  {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}{{end}}
+  {{rpad .Name .NamePadding}}  {{.Short}}{{end}}{{end}}{{end}}
 `
 
 // oneOf words a choice for a message.

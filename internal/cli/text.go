@@ -73,17 +73,15 @@ func wrap(s string, columns int) []string {
 		return []string{s}
 	}
 	var lines []string
-	line := ""
-	for word := range strings.SplitSeq(s, " ") {
-		switch {
-		case line == "":
-			line = word
-		case span(line)+1+span(word) <= columns:
+	words := strings.Split(s, " ")
+	line := words[0]
+	for _, word := range words[1:] {
+		if span(line)+1+span(word) <= columns {
 			line += " " + word
-		default:
-			lines = append(lines, line)
-			line = word
+			continue
 		}
+		lines = append(lines, line)
+		line = word
 	}
 	return append(lines, line)
 }

@@ -220,7 +220,7 @@ and 4 when it is not. Actions are listed by chartkeep help access.`,
 		example: `
 chartkeep token can-i chart.push demo/web --explain
 chartkeep token can-i project.create`,
-		args: arguments{1, 2, "an ACTION and a PROJECT"}, flags: opt.register, complete: a.completeAction,
+		args: arguments{1, 2, "an ACTION, and at most one PROJECT"}, flags: opt.register, complete: a.completeAction,
 		run: func(ctx context.Context, args []string) (result, error) {
 			c, err := a.client()
 			if err != nil {

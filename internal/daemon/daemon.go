@@ -13,7 +13,6 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -37,24 +36,6 @@ import (
 	"github.com/chartkeep/chartkeep/internal/store/blob"
 	"github.com/chartkeep/chartkeep/internal/store/sqlstore"
 )
-
-// Version and Commit of this program, as its build says.
-func Version() (version, commit string) {
-	version = "devel"
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return version, ""
-	}
-	if v := info.Main.Version; v != "" && v != "(devel)" {
-		version = v
-	}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			commit = s.Value
-		}
-	}
-	return version, commit
-}
 
 // Daemon is a server that is put together and listens.
 type Daemon struct {
@@ -96,7 +77,7 @@ func Open(ctx context.Context, cfg Config, logs io.Writer) (_ *Daemon, err error
 	// First, so that nothing is made when the address is taken.
 	if d.ln, err = net.Listen("tcp", cfg.Listen); err != nil {
 		return nil, problem.New(problem.Unavailable, "listen", "the address %s cannot be listened on: %v", cfg.Listen, err).
-			Suggest("chartkeep serve --listen 127.0.0.1:0 takes any free port")
+			Suggest("take any free port: chartkeep serve --listen 127.0.0.1:0")
 	}
 	if d.folder, err = openFolder(cfg.Data, cfg.Database == ""); err != nil {
 		return nil, err
@@ -207,12 +188,12 @@ func (d *Daemon) connect(limits chart.Limits) error {
 	cfg.Recorder, cfg.Metrics = m, m.Handler()
 	cfg.Checks = []server.Check{{Name: "store", Run: d.service.Ready}}
 
-	version, commit := Version()
+	build := ReadBuild()
 	ociDoor := oci.New(d.service)
-	repo := chartrepo.New(d.service, chartrepo.Config{Version: version, MaxArchive: limits.Archive, TempDir: d.folder.file(dirCache)})
-	manage := api.New(d.service, api.Config{Version: version, Commit: commit})
+	repo := chartrepo.New(d.service, chartrepo.Config{Version: build.Version, MaxArchive: limits.Archive, TempDir: d.folder.file(dirCache)})
+	manage := api.New(d.service, api.Config{Version: build.Version, Commit: build.Commit})
 	log := tiles.New(d.service, func(r *http.Request) error { return d.service.MayReadLog(r.Context(), server.CallerOf(r)) })
-	pages, err := web.New(d.service, web.Config{Version: version})
+	pages, err := web.New(d.service, web.Config{Version: build.Version})
 	if err != nil {
 		return err
 	}
@@ -257,8 +238,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	beside.Go(func() { d.every(work, time.Second, "tell events", d.tell) })
 	beside.Go(func() { d.every(work, time.Hour, "anchor audit log", d.store.Anchor) })
 	beside.Go(func() { d.reload(work) })
-	version, _ := Version()
-	d.log.InfoContext(ctx, "serving", "address", d.ln.Addr().String(), "data", d.folder.path, "log", d.keys.origin, "version", version, "tls", d.cert != nil)
+	d.log.InfoContext(ctx, "serving", "address", d.ln.Addr().String(), "data", d.folder.path, "log", d.keys.origin, "version", ReadBuild().Version, "tls", d.cert != nil)
 	err := server.Serve(ctx, d.ln, d.handler, d.cert, d.log)
 	d.log.InfoContext(ctx, "stopped")
 	return err

@@ -63,7 +63,8 @@ func openFolder(path string, exclusive bool) (*folder, error) {
 	if err := syscall.Flock(int(f.Fd()), mode|syscall.LOCK_NB); err != nil {
 		f.Close()
 		return nil, problem.New(problem.Unavailable, "data-locked", "another chartkeep is using the data folder %s", path).
-			Suggest("stop it, or give another folder: chartkeep serve --data DIR; several servers can share a PostgreSQL database")
+			With("to share", "several servers can use one PostgreSQL database, each with a data folder of its own").
+			Suggest("stop it, or give another folder: chartkeep serve --data DIR")
 	}
 	return &folder{path, f}, nil
 }

@@ -26,41 +26,55 @@ const maxUploads = 1000
 // sweep of abandoned uploads bounds what is left.
 type uploadSlots struct {
 	mu    sync.Mutex
-	began map[string][]time.Time // principal -> times of begun uploads within UploadLife
-	open  map[string]string      // upload -> principal
+	count map[string]int      // principal -> uploads under way
+	open  map[string]openSlot // by upload
+}
+
+type openSlot struct {
+	principal string
+	began     time.Time
 }
 
 func (u *uploadSlots) begin(principal, id string, now time.Time) error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.open == nil {
-		u.open, u.began = map[string]string{}, map[string][]time.Time{}
+		u.open, u.count = map[string]openSlot{}, map[string]int{}
 	}
-	times := u.began[principal]
-	for len(times) > 0 && now.Sub(times[0]) > UploadLife {
-		times = times[1:]
-	}
-	if len(times) >= maxUploads {
-		return problem.New(problem.Unavailable, "uploads", "there are %d unfinished uploads of yours already", len(times)).
+	if u.count[principal] >= maxUploads {
+		return problem.New(problem.Unavailable, "uploads", "there are %d unfinished uploads of yours already", maxUploads).
 			Suggest("finish or cancel some of them; they are forgotten after %s", UploadLife)
 	}
-	u.began[principal] = append(times, now)
-	u.open[id] = principal
+	u.count[principal]++
+	u.open[id] = openSlot{principal, now}
 	return nil
 }
 
 func (u *uploadSlots) end(id string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	principal, ok := u.open[id]
+	u.free(id)
+}
+
+func (u *uploadSlots) free(id string) {
+	slot, ok := u.open[id]
 	if !ok {
 		return
 	}
 	delete(u.open, id)
-	if times := u.began[principal]; len(times) > 1 {
-		u.began[principal] = times[1:]
-	} else {
-		delete(u.began, principal)
+	if u.count[slot.principal]--; u.count[slot.principal] == 0 {
+		delete(u.count, slot.principal)
+	}
+}
+
+// sweep frees the slots of uploads that were abandoned.
+func (u *uploadSlots) sweep(olderThan time.Time) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for id, slot := range u.open {
+		if slot.began.Before(olderThan) {
+			u.free(id)
+		}
 	}
 }
 

@@ -22,6 +22,7 @@ const principalLife = 2 * time.Second
 type principalCache struct {
 	mu    sync.Mutex
 	known map[[32]byte]knownPrincipal // hash of a token's secret
+	epoch int                         // counts forgets, so that nobody is remembered who was read before one
 }
 
 type knownPrincipal struct {
@@ -31,16 +32,20 @@ type knownPrincipal struct {
 
 const maxPrincipals = 10_000
 
-func (pc *principalCache) get(hash [32]byte, now time.Time) (access.Principal, bool) {
+// get also returns the epoch that a put has to name.
+func (pc *principalCache) get(hash [32]byte, now time.Time) (p access.Principal, epoch int, ok bool) {
 	pc.mu.Lock()
 	defer pc.mu.Unlock()
 	k, ok := pc.known[hash]
-	return k.principal, ok && now.Before(k.until)
+	return k.principal, pc.epoch, ok && now.Before(k.until)
 }
 
-func (pc *principalCache) put(hash [32]byte, p access.Principal, now time.Time) {
+func (pc *principalCache) put(hash [32]byte, p access.Principal, now time.Time, epoch int) {
 	pc.mu.Lock()
 	defer pc.mu.Unlock()
+	if epoch != pc.epoch {
+		return
+	}
 	if pc.known == nil || len(pc.known) >= maxPrincipals {
 		pc.known = map[[32]byte]knownPrincipal{}
 	}
@@ -51,6 +56,7 @@ func (pc *principalCache) forget() {
 	pc.mu.Lock()
 	defer pc.mu.Unlock()
 	pc.known = nil
+	pc.epoch++
 }
 
 // usedTokens collects when tokens were last used, to be written once a minute.
@@ -90,7 +96,8 @@ func (s *Service) Authenticate(ctx context.Context, secret string) (access.Princ
 		return access.Principal{}, err
 	}
 	now := s.now()
-	if p, ok := s.principals.get(hash, now); ok {
+	p, epoch, ok := s.principals.get(hash, now)
+	if ok {
 		s.used.note(id, now)
 		return p, nil
 	}
@@ -104,11 +111,10 @@ func (s *Service) Authenticate(ctx context.Context, secret string) (access.Princ
 	if subtle.ConstantTimeCompare(cred.Hash[:], hash[:]) != 1 {
 		return access.Principal{}, errCredential
 	}
-	p, err := s.tokenPrincipal(ctx, &cred)
-	if err != nil {
+	if p, err = s.tokenPrincipal(ctx, &cred); err != nil {
 		return access.Principal{}, err
 	}
-	s.principals.put(hash, p, now)
+	s.principals.put(hash, p, now, epoch)
 	s.used.note(id, now)
 	return p, nil
 }
@@ -124,7 +130,7 @@ func (s *Service) tokenPrincipal(ctx context.Context, cred *Credential) (access.
 			what = "belongs to a disabled account"
 		}
 		return access.Principal{}, problem.New(problem.Unauthenticated, "token-ended", "the token %s", what).
-			Suggest("ask for a new one: chartkeep token create")
+			Suggest("ask for a new one: chartkeep token create --project NAME --role ROLE")
 	}
 	if !cred.Personal {
 		name := cred.Name
@@ -439,6 +445,9 @@ func (s *Service) Grants(ctx context.Context, c Caller, account string) ([]Accou
 	return s.store.GrantsOf(ctx, id)
 }
 
+// maxTokenName bounds what a token is called, in bytes.
+const maxTokenName = 100
+
 // CreateToken makes a token. Its secret is told once, here. Where the caller's
 // own grants cover it, it is personal, and bounded by what the account may do
 // at every use. Else, whoever may give its grants to others makes a token of
@@ -457,6 +466,10 @@ func (s *Service) CreateToken(ctx context.Context, c Caller, req TokenRequest) (
 	if len(req.Grants) == 0 || len(req.Grants) > 50 {
 		return "", Token{}, problem.New(problem.Invalid, "token-grants", "a token has between 1 and 50 grants, and %d were asked for", len(req.Grants)).
 			Suggest("--project NAME --role publisher")
+	}
+	if len(req.Name) > maxTokenName || checkReason(req.Name) != nil || strings.ContainsAny(req.Name, "\n\t") {
+		return "", Token{}, problem.New(problem.Invalid, "token-name", "%.120q is not a name for a token", req.Name).
+			Suggest("use one line of at most %d bytes, such as ci-publish", maxTokenName)
 	}
 	t := Token{Name: req.Name, Account: ownName, AccountID: ownID, Created: now, Expires: req.Expires}
 	own := req.Account == "" || req.Account == ownName

@@ -69,6 +69,15 @@ func readManifest(mediaType string, body []byte) (ociDocument, error) {
 	if n := len(d.Layers) + len(d.Manifests) + len(d.Blobs); n > maxDescriptors {
 		return d, problem.New(problem.TooLarge, "manifest-descriptors", "the manifest names %d parts, and %d are allowed", n, maxDescriptors)
 	}
+	types := []string{mediaType, d.MediaType, d.ArtifactType}
+	if d.Config != nil {
+		types = append(types, d.Config.MediaType)
+	}
+	for _, t := range types {
+		if !mediaTypeText(t) {
+			return d, badManifest("%.120q is not a media type", t)
+		}
+	}
 	check := func(what string, list []ociDescriptor) error {
 		for _, x := range list {
 			if err := digest.Check(x.Digest); err != nil {
@@ -94,6 +103,13 @@ func readManifest(mediaType string, body []byte) (ociDocument, error) {
 		}
 	}
 	return d, nil
+}
+
+// mediaTypeText says whether a text may stand where a media type does: it is
+// kept, and comes back in headers. Empty is allowed.
+func mediaTypeText(s string) bool {
+	const most = 255 // RFC 6838 section 4.2: two names of at most 127 characters
+	return len(s) <= most && strings.IndexFunc(s, func(r rune) bool { return r < ' ' || r > '~' }) < 0
 }
 
 // PutManifest stores a manifest under a digest, under tags, or both. In a
@@ -190,7 +206,13 @@ func (s *Service) putOther(ctx context.Context, c Caller, p *Project, rest strin
 	if p.Kind == KindCharts {
 		action = access.AttestAttach
 		for _, tag := range ref.Tags {
-			if _, err := chart.ParseVersion(chart.VersionForTag(strings.TrimPrefix(tag, "v"))); err == nil {
+			if p.State == ProjectImporting && !fallbackTag(tag) {
+				// History may hold versions of any look, and its tags come first.
+				return ManifestResult{}, problem.New(problem.Conflict, "project-importing", "project %s is taking over the history of an older repository, and takes the tag %s after its cut-over", p.Name, tag).
+					Suggest("chartkeep project cut-over %s", p.Name)
+			}
+			// Clients such as Flux read 1.0 and v2 as versions too.
+			if key, _ := chart.LenientVersion(chart.VersionForTag(tag)); key != "" {
 				return ManifestResult{}, problem.New(problem.Invalid, "tag-version", "the tag %s is a version, and in project %s only Helm charts have versions", tag, p.Name).
 					Suggest("push what belongs to a chart as a referrer of it, or under a tag that is no version")
 			}
@@ -437,12 +459,8 @@ func (s *Service) GetManifest(ctx context.Context, c Caller, repo, ref string) (
 	if err := s.allow(ctx, c, &p, rest, access.ChartPull, false); err != nil {
 		return Manifest{}, err
 	}
-	if strings.Contains(ref, ":") {
-		if err := digest.Check(ref); err != nil {
-			return Manifest{}, err
-		}
-	} else if !tagName(ref) {
-		return Manifest{}, problem.New(problem.Invalid, "tag", "%.150q is neither a tag nor a digest", ref)
+	if err := checkReference(ref); err != nil {
+		return Manifest{}, err
 	}
 	m, err := s.store.Manifest(ctx, repo, ref)
 	if problem.KindOf(err) == problem.NotFound && strings.Contains(ref, ":") &&
@@ -452,10 +470,23 @@ func (s *Service) GetManifest(ctx context.Context, c Caller, repo, ref string) (
 	return m, err
 }
 
+func checkReference(ref string) error {
+	if strings.Contains(ref, ":") {
+		return digest.Check(ref)
+	}
+	if !tagName(ref) {
+		return problem.New(problem.Invalid, "tag", "%.150q is neither a tag nor a digest", ref)
+	}
+	return nil
+}
+
 // DeleteManifest removes a manifest or a tag of an artifacts project.
 func (s *Service) DeleteManifest(ctx context.Context, c Caller, repo, ref string) error {
 	p, err := s.mayDelete(ctx, c, repo, ref)
 	if err != nil {
+		return err
+	}
+	if err := checkReference(ref); err != nil {
 		return err
 	}
 	ev := s.event(c)

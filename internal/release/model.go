@@ -55,6 +55,10 @@ type Project struct {
 	State        ProjectState `json:"state"`
 	Policy       Policy       `json:"policy"`
 	PolicyDigest string       `json:"policy_digest"`
+	// ArtifactHubID is the id of the repository on Artifact Hub that this
+	// project is, "" for none. Artifact Hub reads it back from
+	// artifacthub-repo.yml to know that both have the same owner.
+	ArtifactHubID string `json:"artifacthub_id,omitempty"`
 	// Generation advances with every change that a reader of the project's
 	// index can see. It is the ETag of the index.
 	Generation int64     `json:"generation"`
@@ -255,8 +259,9 @@ type ProjectOptions struct {
 
 // ProjectChange names what to change; nil leaves it.
 type ProjectChange struct {
-	Public *bool
-	Policy *Policy
+	Public        *bool
+	Policy        *Policy
+	ArtifactHubID *string // a UUID, "" for none
 }
 
 // TokenRequest asks for a new token. Account is the owner's name, "" for the

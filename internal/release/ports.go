@@ -177,7 +177,7 @@ type Projects interface {
 	// CreateProject refuses (problem.Conflict) a name that is, was, contains
 	// or lies below another project, removed ones included.
 	CreateProject(ctx context.Context, p Project, ev audit.Event, now time.Time) (Project, error)
-	// UpdateProject changes visibility, policy or state, and logs it. change
+	// UpdateProject changes visibility, policy, state or the id on Artifact Hub, and logs it. change
 	// sees the row under the transaction's lock and returns what it becomes,
 	// or an error, which is returned as it is.
 	UpdateProject(ctx context.Context, name, action string, ev audit.Event, now time.Time, change func(Project) (Project, error)) (Project, error)

@@ -1,6 +1,7 @@
 package release
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/chartkeep/chartkeep/internal/access"
@@ -70,7 +71,7 @@ func (s *Service) Projects(ctx context.Context, c Caller) ([]Project, error) {
 }
 
 // update asks for a right in a project and changes it under the store's lock.
-func (s *Service) update(ctx context.Context, c Caller, name string, action access.Action, verb string, event audit.Name, reason string, change func(Project) (Project, error)) (Project, error) {
+func (s *Service) update(ctx context.Context, c Caller, name string, action access.Action, verb string, event audit.Name, detail map[string]string, change func(Project) (Project, error)) (Project, error) {
 	p, rest, err := s.project(ctx, c, name, action, false)
 	if err != nil {
 		return p, err
@@ -79,7 +80,7 @@ func (s *Service) update(ctx context.Context, c Caller, name string, action acce
 		return p, s.noSuchProject(c, name)
 	}
 	ev := s.event(c)
-	ev.Name, ev.Reason, ev.Action = event, reason, action
+	ev.Name, ev.Detail, ev.Action = event, detail, action
 	return s.store.UpdateProject(ctx, name, verb, ev, s.now(), func(p Project) (Project, error) {
 		if p.State == ProjectRemoved {
 			return p, problem.New(problem.Gone, "project-removed", "the project %s was removed", p.Name)
@@ -88,15 +89,27 @@ func (s *Service) update(ctx context.Context, c Caller, name string, action acce
 	})
 }
 
-// SetProject changes who may read a project, or its policy. A policy never
-// touches what is released already.
+// SetProject changes who may read a project, its policy, or its id on Artifact
+// Hub. A policy never touches what is released already.
 func (s *Service) SetProject(ctx context.Context, c Caller, name string, ch ProjectChange) (Project, error) {
-	return s.update(ctx, c, name, access.PolicyWrite, "set", audit.ProjectSet, "", func(p Project) (Project, error) {
+	var detail map[string]string
+	if ch.ArtifactHubID != nil { // the log's leaf does not say it
+		detail = map[string]string{"artifacthub_id": cmp.Or(*ch.ArtifactHubID, "none")}
+	}
+	return s.update(ctx, c, name, access.PolicyWrite, "set", audit.ProjectSet, detail, func(p Project) (Project, error) {
 		if ch.Public != nil {
 			p.Public = *ch.Public
 		}
 		if ch.Policy != nil {
 			p.Policy, p.PolicyDigest = *ch.Policy, PolicyDigest(*ch.Policy)
+		}
+		if id := ch.ArtifactHubID; id != nil {
+			if *id != "" {
+				if err := CheckUUID(*id); err != nil {
+					return p, err
+				}
+			}
+			p.ArtifactHubID = *id
 		}
 		return p, nil
 	})
@@ -112,6 +125,9 @@ func (s *Service) RemoveProject(ctx context.Context, c Caller, name, reason stri
 		return problem.New(problem.Invalid, "reason", "a project is removed for a reason, and none was given").
 			Suggest("chartkeep project remove %s --reason TEXT", name)
 	}
+	if err := checkReason(reason); err != nil {
+		return err
+	}
 	ev := s.event(c)
 	ev.Name, ev.Reason, ev.Action = audit.ProjectRemoved, reason, access.InstanceAdmin
 	_, err := s.store.UpdateProject(ctx, name, "removed", ev, s.now(), func(p Project) (Project, error) {
@@ -126,7 +142,7 @@ func (s *Service) RemoveProject(ctx context.Context, c Caller, name, reason stri
 
 // CutOver ends the import of history: from now on the strict rules hold.
 func (s *Service) CutOver(ctx context.Context, c Caller, name string) (Project, error) {
-	return s.update(ctx, c, name, access.HistoryImport, "cut-over", audit.ProjectCutOver, "", func(p Project) (Project, error) {
+	return s.update(ctx, c, name, access.HistoryImport, "cut-over", audit.ProjectCutOver, nil, func(p Project) (Project, error) {
 		if p.State != ProjectImporting {
 			return p, problem.New(problem.Conflict, "project-not-importing", "project %s is %s, and there is nothing to cut over", p.Name, p.State)
 		}

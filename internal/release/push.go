@@ -143,7 +143,9 @@ func checkImport(a *chart.Archive, from *ImportOrigin) error {
 	if err := chart.CheckName(a.Metadata.Name); err != nil {
 		return err
 	}
-	if !tagName(chart.TagFor(a.Metadata.Version)) {
+	// The tag has to lead back to the version: 1.0_a and 1.0+a would share one.
+	tag := chart.TagFor(a.Metadata.Version)
+	if !tagName(tag) || chart.VersionForTag(tag) != a.Metadata.Version || fallbackTag(tag) {
 		return problem.New(problem.Invalid, "import-version", "version %.80q of %s cannot be an OCI tag, so it cannot be served through every door", a.Metadata.Version, a.Metadata.Name).
 			Suggest("leave this release out: Helm cannot install it by its version either")
 	}

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"io"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/chartkeep/chartkeep/internal/access"
 	"github.com/chartkeep/chartkeep/internal/chart"
@@ -40,7 +42,7 @@ func (s *Service) visible(c Caller, p *Project, r *Release) bool {
 
 func noRelease(p *Project, what string) error {
 	return problem.New(problem.NotFound, "release", "project %s has no release %s", p.Name, what).
-		Suggest("helm search repo, or chartkeep release list %s", p.Name)
+		Suggest("chartkeep release list --project %s", p.Name)
 }
 
 // byFile finds the release that an archive's file name belongs to.
@@ -292,12 +294,23 @@ func (s *Service) Unyank(ctx context.Context, c Caller, project, name, version, 
 	return s.setState(ctx, c, project, name, version, access.ChartUnyank, &StateChange{Reason: "none", Text: text})
 }
 
-// maxReason bounds the free text of a yank, in bytes.
+// maxReason bounds the free text of a person, in bytes.
 const maxReason = 1000
 
+// checkReason takes text of one or more lines.
+func checkReason(s string) error {
+	if len(s) > maxReason {
+		return problem.New(problem.TooLarge, "reason", "the reason has %d bytes, and %d are allowed", len(s), maxReason)
+	}
+	if !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' }) {
+		return problem.New(problem.Invalid, "reason", "the reason has characters that are no text").Suggest("give it in plain words")
+	}
+	return nil
+}
+
 func (s *Service) setState(ctx context.Context, c Caller, project, name, version string, action access.Action, ch *StateChange) (Release, error) {
-	if len(ch.Text) > maxReason {
-		return Release{}, problem.New(problem.TooLarge, "reason", "the reason has %d bytes, and %d are allowed", len(ch.Text), maxReason)
+	if err := checkReason(ch.Text); err != nil {
+		return Release{}, err
 	}
 	r, p, err := s.release(ctx, c, project, name, version)
 	if err != nil {

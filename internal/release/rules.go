@@ -214,6 +214,29 @@ func CheckProjectName(name string) error {
 	return nil
 }
 
+// CheckUUID refuses what is not a UUID in its text form (RFC 9562 §4). Only
+// lower case is taken: who compares it compares text.
+func CheckUUID(s string) error {
+	const form = "00000000-0000-0000-0000-000000000000"
+	ok := len(s) == len(form)
+	for i := 0; ok && i < len(form); i++ {
+		if form[i] == '-' {
+			ok = s[i] == '-'
+		} else {
+			ok = s[i] >= '0' && s[i] <= '9' || s[i] >= 'a' && s[i] <= 'f'
+		}
+	}
+	if ok {
+		return nil
+	}
+	e := problem.New(problem.Invalid, "uuid", "%.80q is not a UUID", s).
+		With("form", "32 lower-case hexadecimal digits in groups of 8, 4, 4, 4 and 12, with - between them")
+	if lower := strings.ToLower(s); lower != s && CheckUUID(lower) == nil {
+		e.Suggest("use %s", lower)
+	}
+	return e
+}
+
 // component is a path-component of the OCI distribution specification 1.1.1,
 // "Pulling manifests": [a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*
 func component(s string) bool {

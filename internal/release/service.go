@@ -108,7 +108,9 @@ func (s *Service) Maintain(ctx context.Context) error {
 		keep(s.store.TouchTokens(ctx, used))
 	}
 	keep(s.indexes.save())
-	n, err := s.blobs.SweepUploads(ctx, s.now().Add(-UploadLife))
+	abandoned := s.now().Add(-UploadLife)
+	s.uploads.sweep(abandoned)
+	n, err := s.blobs.SweepUploads(ctx, abandoned)
 	if n > 0 {
 		s.log.InfoContext(ctx, "abandoned uploads removed", "count", n)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strconv"
 	"time"
 
 	"github.com/chartkeep/chartkeep/internal/access"
@@ -52,9 +53,11 @@ var (
 	sampleProof   = tlog.Proof{Index: 3, Leaf: []byte("chartkeep/release/v1\n"), Hashes: []tlog.Hash{{1}, {2}}, Checkpoint: []byte("keep.example/log\n5\nAAAA\n\n— keep.example/log x\n")}
 )
 
+const sampleUUID = "6d0d3b1e-4f6b-4f5c-9f3a-2f1d8c7b6a50"
+
 func sampleProject(name string) release.Project {
 	return release.Project{ID: 1, Name: name, Kind: release.KindCharts, Public: true, State: release.ProjectActive,
-		Policy: release.Policy{RequireProvenance: true}, PolicyDigest: sampleSum("d"), Generation: 4, Changed: noon, Created: noon, CreatedBy: "usr-1"}
+		Policy: release.Policy{RequireProvenance: true}, PolicyDigest: sampleSum("d"), ArtifactHubID: sampleUUID, Generation: 4, Changed: noon, Created: noon, CreatedBy: "usr-1"}
 }
 
 func sampleRelease(project, name, version string) release.Release {
@@ -82,14 +85,17 @@ func (f *fake) CreateProject(_ context.Context, c release.Caller, name string, o
 }
 
 func (f *fake) SetProject(_ context.Context, c release.Caller, name string, ch release.ProjectChange) (release.Project, error) {
-	public, policy := "-", "-"
+	public, policy, hub := "-", "-", "-"
 	if ch.Public != nil {
 		public = fmt.Sprint(*ch.Public)
 	}
 	if ch.Policy != nil {
 		policy = fmt.Sprint(ch.Policy.RequireProvenance)
 	}
-	return sampleProject(name), f.note(c, "SetProject %s public=%s policy=%s", name, public, policy)
+	if ch.ArtifactHubID != nil {
+		hub = strconv.Quote(*ch.ArtifactHubID)
+	}
+	return sampleProject(name), f.note(c, "SetProject %s public=%s policy=%s hub=%s", name, public, policy, hub)
 }
 
 func (f *fake) RemoveProject(_ context.Context, c release.Caller, name, reason string) error {
@@ -223,6 +229,6 @@ func overwrite() error {
 	return problem.New(problem.Immutable, "overwrite", `release "nginx" 1.2.3 already exists and cannot be replaced`).
 		With("stored", "%s, pushed 2026-03-02 12:00Z by ann, log index 3", sampleSum("a")).
 		With("offered", "%s", sampleSum("b")).
-		Suggest("chartkeep bump, then push again").
+		Suggest("helm package . --version 1.2.4").
 		Because(fmt.Errorf("secret cause"))
 }

@@ -60,8 +60,9 @@ func (d *Door) getProject(c *call) (reply, error) {
 
 // projectPatch names what to change; what is absent or null stays.
 type projectPatch struct {
-	Public *bool           `json:"public"`
-	Policy *release.Policy `json:"policy"`
+	Public        *bool           `json:"public"`
+	Policy        *release.Policy `json:"policy"`
+	ArtifactHubID *string         `json:"artifacthub_id"` // "" for none
 }
 
 func (d *Door) setProject(c *call) (reply, error) {
@@ -72,7 +73,7 @@ func (d *Door) setProject(c *call) (reply, error) {
 	if err := c.decode(&req); err != nil {
 		return reply{}, err
 	}
-	p, err := d.svc.SetProject(c.ctx, c.caller, c.params["project"], release.ProjectChange{Public: req.Public, Policy: req.Policy})
+	p, err := d.svc.SetProject(c.ctx, c.caller, c.params["project"], release.ProjectChange{Public: req.Public, Policy: req.Policy, ArtifactHubID: req.ArtifactHubID})
 	if err != nil {
 		return reply{}, err
 	}

@@ -93,7 +93,12 @@ func TestRoundTrip(t *testing.T) {
 		},
 		"SetProject": func(ctx context.Context, c *client.Client) result {
 			v, err := c.SetProject(ctx, "a", client.ProjectChange{Public: &public, Policy: &client.Policy{RequireProvenance: true}})
-			return result{v, err, "SetProject a public=true policy=true", "GET /projects/a"}
+			return result{v, err, "SetProject a public=true policy=true hub=-", "GET /projects/a"}
+		},
+		"SetProject to no id": func(ctx context.Context, c *client.Client) result {
+			none := ""
+			v, err := c.SetProject(ctx, "a", client.ProjectChange{ArtifactHubID: &none})
+			return result{v, err, `SetProject a public=- policy=- hub=""`, "GET /projects/a"}
 		},
 		"CutOver": func(ctx context.Context, c *client.Client) result {
 			v, err := c.CutOver(ctx, "a/b")

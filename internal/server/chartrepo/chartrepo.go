@@ -17,6 +17,7 @@ import (
 // it. All methods may be called concurrently, check the caller's rights
 // themselves, and return a *problem.Error for what the client did or met.
 type Service interface {
+	Project(ctx context.Context, c release.Caller, name string) (release.Project, error)
 	Index(ctx context.Context, c release.Caller, project string, all bool) (*release.IndexView, error)
 	OpenArchive(ctx context.Context, c release.Caller, project, file string) (release.Release, release.Blob, error)
 	Provenance(ctx context.Context, c release.Caller, project, file string) (release.Release, []byte, error)
@@ -87,8 +88,7 @@ func (d *Door) Serve(w http.ResponseWriter, r *http.Request) error {
 		}
 		return server.WriteJSON(w, http.StatusOK, map[string]bool{"healthy": true})
 	case opHub:
-		return problem.New(problem.NotFound, "artifact-hub", "this server has no artifacthub-repo.yml").
-			With("reason", "it is not configured, so nobody can claim the repository on Artifact Hub")
+		return d.serveHub(w, r, req)
 	case opCharts:
 		return d.listCharts(w, r, req)
 	case opVersions:

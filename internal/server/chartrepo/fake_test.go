@@ -57,7 +57,7 @@ func digestOf(b []byte) string {
 // "team-a/web", and releases in both.
 func newFake(t testing.TB) *fakeService {
 	f := &fakeService{projects: map[string]*release.Project{
-		"demo":       {Name: "demo", Public: true, Generation: 7, Changed: released},
+		"demo":       {Name: "demo", Public: true, ArtifactHubID: "6d0d3b1e-4f6b-4f5c-9f3a-2f1d8c7b6a50", Generation: 7, Changed: released},
 		"team-a/web": {Name: "team-a/web", Generation: 3, Changed: released},
 	}}
 	for _, v := range []string{"1.4.2", "1.4.1", "1.4.0", "1.3.0"} {
@@ -110,6 +110,14 @@ func (f *fakeService) readable(c release.Caller, project string) (*release.Proje
 		return nil, problem.New(problem.NotFound, "project", "there is no project %s", project)
 	}
 	return p, nil
+}
+
+func (f *fakeService) Project(_ context.Context, c release.Caller, project string) (release.Project, error) {
+	p, err := f.readable(c, project)
+	if err != nil {
+		return release.Project{}, err
+	}
+	return *p, nil
 }
 
 func (f *fakeService) Index(_ context.Context, c release.Caller, project string, all bool) (*release.IndexView, error) {
@@ -297,7 +305,7 @@ func (f *fakeService) PushArchive(_ context.Context, c release.Caller, project s
 			return release.Receipt{Release: r.Release, Unchanged: true, Proof: someProof}, nil
 		}
 		return release.Receipt{}, problem.New(problem.Immutable, "overwrite", "%s is released and keeps its bytes", r.Ref()).
-			With("stored", "%s", r.Archive).With("offered", "%s", digestOf(b)).Suggest("chartkeep bump --patch")
+			With("stored", "%s", r.Archive).With("offered", "%s", digestOf(b)).Suggest("helm package . --version 1.4.3")
 	}
 	r := f.add(project, a.Metadata.Name, a.Metadata.Version, b)
 	r.prov = prov

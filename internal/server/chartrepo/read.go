@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/chartkeep/chartkeep/internal/index"
+	"github.com/chartkeep/chartkeep/internal/problem"
 	"github.com/chartkeep/chartkeep/internal/release"
 	"github.com/chartkeep/chartkeep/internal/server"
 )
@@ -76,6 +77,41 @@ func (d *Door) serveIndex(w http.ResponseWriter, r *http.Request, req request) e
 	}
 	h["Content-Length"] = []string{strconv.FormatInt(ix.RawLen(head), 10)}
 	return ix.WriteRaw(w, head)
+}
+
+// serveHub answers with what Artifact Hub reads to know that a repository
+// belongs to who added it there (artifacthub-repo.yml, field repositoryID).
+func (d *Door) serveHub(w http.ResponseWriter, r *http.Request, req request) error {
+	p, err := d.svc.Project(r.Context(), server.CallerOf(r), req.project)
+	if err != nil {
+		return err
+	}
+	if p.ArtifactHubID == "" {
+		return problem.New(problem.NotFound, "artifact-hub", "project %s has no artifacthub-repo.yml", p.Name).
+			With("reason", "its id on Artifact Hub is not set, so nobody can show there that they own it").
+			Suggest("chartkeep project set %s --artifacthub-id UUID", p.Name)
+	}
+	etag := `"` + p.ArtifactHubID + `"`
+	h := w.Header()
+	h["Etag"] = []string{etag}
+	h["Cache-Control"] = cacheControl(p.Public, false)
+	h["Vary"] = varyFile
+	same, err := notModified(r.Header, etag, time.Time{})
+	switch {
+	case err != nil:
+		return err
+	case same:
+		w.WriteHeader(http.StatusNotModified)
+		return nil
+	}
+	text := "repositoryID: " + p.ArtifactHubID + "\n"
+	h["Content-Type"] = []string{typeYAML}
+	h["Content-Length"] = []string{strconv.Itoa(len(text))}
+	if r.Method == http.MethodHead {
+		return nil
+	}
+	_, err = io.WriteString(w, text)
+	return err
 }
 
 // serveArchive answers with the bytes of an archive.

@@ -26,7 +26,7 @@ const (
 	opProof                    // GET /{project}/charts/{file}.tgz.tlog-proof
 	opInfo                     // GET /info
 	opHealth                   // GET /health
-	opHub                      // GET [/{project}]/artifacthub-repo.yml
+	opHub                      // GET /{project}/artifacthub-repo.yml
 	opCharts                   // GET /api/{project}/charts
 	opVersions                 // GET /api/{project}/charts/{chart}
 	opVersion                  // GET /api/{project}/charts/{chart}/{version}
@@ -123,7 +123,10 @@ func locate(path string) request {
 		}
 		return request{}
 	case "artifacthub-repo.yml":
-		return request{op: opHub, project: dir, allow: allowRead}
+		if dir != "" {
+			return request{op: opHub, project: dir, allow: allowRead}
+		}
+		return request{}
 	}
 	if rest, ok := strings.CutPrefix(path, segAPI+"/"); ok {
 		return locateAPI(rest)
@@ -247,7 +250,7 @@ func notFound(path string) error {
 	}
 	p := problem.New(problem.NotFound, "path", "there is nothing at %s", path)
 	switch {
-	case path == "/index.yaml" || strings.HasPrefix(path, "/charts/") || strings.HasPrefix(path, "/api/charts"):
+	case path == "/index.yaml" || path == "/artifacthub-repo.yml" || strings.HasPrefix(path, "/charts/") || strings.HasPrefix(path, "/api/charts"):
 		return p.With("reason", "charts live in projects, and the server has no repository above them").
 			Suggest("the same path below a project: /PROJECT/index.yaml, /api/PROJECT/charts")
 	}

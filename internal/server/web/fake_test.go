@@ -316,6 +316,23 @@ func (f *fakeService) Release(ctx context.Context, c release.Caller, project, na
 	return release.Detail{}, problem.New(problem.NotFound, "release", "project %s has no release %s %s", project, name, version)
 }
 
+func (f *fakeService) ArchiveFiles(ctx context.Context, c release.Caller, project, name, version string, names ...string) (map[string][]byte, error) {
+	if _, err := f.Release(ctx, c, project, name, version); err != nil || name != "airflow" {
+		return nil, err
+	}
+	if version == "8.6.1" {
+		return nil, problem.New(problem.Unavailable, "blob", "the archive cannot be read")
+	}
+	all := map[string]string{"README.md": "# Airflow\n<script>alert(1)</script>\r\n\x1b[2J\u202e\xff\uffff", "values.yaml": "executor: \"Celery\"\n", "secret.txt": "not asked for"}
+	out := map[string][]byte{}
+	for _, n := range names {
+		if text, ok := all[n]; ok {
+			out[n] = []byte(text)
+		}
+	}
+	return out, nil
+}
+
 func (f *fakeService) Proof(ctx context.Context, c release.Caller, project, name, version string) (tlog.Proof, error) {
 	if f.proofErr != nil {
 		return tlog.Proof{}, f.proofErr

@@ -49,6 +49,10 @@ type releasePage struct {
 	Kind         string // application or library
 	KubeVersion  string
 
+	FilesShown bool // asked for: they are read out of the archive
+	Files      []fileView
+	FilesURL   string // the page with them
+
 	Others []releaseRow // of the chart, around this one
 	Total  int          // releases of the chart
 	All    string       // URL of their list
@@ -94,7 +98,7 @@ func (d *Door) release(w http.ResponseWriter, r *http.Request, req request) erro
 		Archive: rel.Archive, Content: rel.Content, Manifest: rel.Manifest, Provenance: rel.Provenance,
 		Access: accessOf(r, &proj), File: rel.File, FileURL: server.BaseURL(r) + "/" + proj.Name + "/charts/" + rel.File, Ref: rel.Ref(),
 		Kind: cmp.Or(meta.Type, "application"), KubeVersion: meta.KubeVersion, Keywords: meta.Keywords,
-		All: chartPath(base, proj.Name, rel.Chart),
+		All: chartPath(base, proj.Name, rel.Chart), FilesURL: releasePath(base, proj.Name, rel.Chart, rel.Version) + "?files#files",
 	}
 	p.Released = moment{rel.Time, p.Now.at}
 	p.readMetadata(meta)
@@ -106,6 +110,11 @@ func (d *Door) release(w http.ResponseWriter, r *http.Request, req request) erro
 	p.showOthers(others, rel)
 	p.showYank(rel, others)
 	p.offerYank(d, ctx, c, rel)
+	if r.URL.Query().Has("files") {
+		if err := p.showFiles(ctx, d, c, rel); err != nil {
+			return err
+		}
+	}
 	return d.render(w, r, http.StatusOK, "release", p)
 }
 

@@ -30,6 +30,7 @@ type Service interface {
 	Releases(ctx context.Context, c release.Caller, project, chart string) ([]release.Release, error)
 	Release(ctx context.Context, c release.Caller, project, chart, version string) (release.Detail, error)
 	Proof(ctx context.Context, c release.Caller, project, chart, version string) (tlog.Proof, error)
+	ArchiveFiles(ctx context.Context, c release.Caller, project, chart, version string, names ...string) (map[string][]byte, error)
 	Yank(ctx context.Context, c release.Caller, project, chart, version, reason, text string) (release.Release, error)
 	Unyank(ctx context.Context, c release.Caller, project, chart, version, text string) (release.Release, error)
 

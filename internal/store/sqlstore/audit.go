@@ -13,7 +13,7 @@ import (
 // exact action, the matching rows by index; else a scan from the newest event
 // backwards until limit rows match.
 func (s *Store) AuditRecords(ctx context.Context, f release.AuditFilter) ([]release.AuditRecord, error) {
-	query := "SELECT l.idx, l.entry, COALESCE(c.name, tk.name, ''), a.ip, a.agent FROM audit a JOIN leaf l ON l.log = 2 AND l.idx = a.idx LEFT JOIN account c ON c.id = a.actor LEFT JOIN token tk ON tk.id = a.actor WHERE 1 = 1"
+	query := "SELECT l.idx, l.entry, " + holder("c", "tk") + ", a.ip, a.agent FROM audit a JOIN leaf l ON l.log = 2 AND l.idx = a.idx LEFT JOIN account c ON c.id = a.actor LEFT JOIN token tk ON tk.id = a.actor WHERE 1 = 1"
 	var args []any
 	where := func(condition string, values ...any) {
 		query += " AND " + condition
@@ -38,7 +38,7 @@ func (s *Store) AuditRecords(ctx context.Context, f release.AuditFilter) ([]rele
 		where("a.outcome = ?", f.Outcome)
 	}
 	if f.Actor != "" {
-		where("COALESCE(c.name, tk.name) = ?", f.Actor)
+		where(holder("c", "tk")+" = ?", f.Actor)
 	}
 	if f.Before > 0 {
 		where("a.idx < ?", f.Before)

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -23,10 +24,15 @@ type batch struct {
 	clock    time.Time
 	logs     [auditLog + 1]*growth
 	projects map[int64]*batchProject
-	bulk     []bulkRows
-	created  bool // there is a new project
-	restated bool // what a memo may hold was changed
+	// repositories are the ids of those that were found or made in this batch.
+	repositories map[string]int64
+	bulk         []bulkRows
+	created      bool // there is a new project
+	restated     bool // what a memo may hold was changed
 }
+
+// maxRepositories bounds the ids of repositories in memory: some 100 bytes each.
+const maxRepositories = 100_000
 
 // batchProject is a project as the operations of a batch see and change it. It
 // is written once, at the end.
@@ -198,28 +204,30 @@ type bulkRows struct {
 	into   string // "INSERT INTO t (a, b) VALUES" and what follows after "|"
 	width  int
 	values []any
+	held   func(row []any) error // nil, or called for rows of which some were there already
 }
 
 // bulkChunk is how many rows one statement inserts at most. Sizes are powers
 // of two, so that few texts are prepared.
 const bulkChunk = 64
 
-// insert adds a row to be inserted. "ON CONFLICT …" may follow VALUES after a
-// bar.
-func (b *batch) insert(into string, values ...any) {
+// insert adds a row to be inserted and returns where in bulk it stands. "ON
+// CONFLICT …" may follow VALUES after a bar.
+func (b *batch) insert(into string, values ...any) int {
 	for i := range b.bulk {
 		if b.bulk[i].into == into {
 			b.bulk[i].values = append(b.bulk[i].values, values...)
-			return
+			return i
 		}
 	}
-	b.bulk = append(b.bulk, bulkRows{into, len(values), slices.Clone(values)})
+	b.bulk = append(b.bulk, bulkRows{into: into, width: len(values), values: slices.Clone(values)})
+	return len(b.bulk) - 1
 }
 
 func (b *batch) flush() error {
 	for i := range b.bulk {
 		r := &b.bulk[i]
-		if err := b.flushRows(r.into, r.width, r.values); err != nil {
+		if err := b.flushRows(r); err != nil {
 			return err
 		}
 		r.values = r.values[:0]
@@ -227,15 +235,24 @@ func (b *batch) flush() error {
 	return nil
 }
 
-func (b *batch) flushRows(into string, width int, values []any) error {
-	head, tail, _ := strings.Cut(into, "|")
+func (b *batch) flushRows(r *bulkRows) error {
+	head, tail, _ := strings.Cut(r.into, "|")
+	width, values := r.width, r.values
 	for len(values) > 0 {
 		rows := bulkChunk
 		for rows*width > len(values) {
 			rows /= 2
 		}
-		if _, err := b.w.exec(b.ctx, bulkText(head, tail, width, rows), values[:rows*width]...); err != nil {
+		n, err := b.w.exec(b.ctx, b.store.dialect.abandon(bulkText(head, tail, width, rows)), values[:rows*width]...)
+		if err != nil {
 			return err
+		}
+		if r.held != nil && n < int64(rows) {
+			for row := range slices.Chunk(values[:rows*width], width) {
+				if err := r.held(row); err != nil {
+					return err
+				}
+			}
 		}
 		values = values[rows*width:]
 	}
@@ -277,7 +294,7 @@ func (b *batch) finish() error {
 		if g == nil || g.edge == nil {
 			continue
 		}
-		if err := b.flushRows("INSERT INTO leaf (log, idx, hash, entry) VALUES", 4, g.leafs); err != nil {
+		if err := b.flushRows(&bulkRows{into: "INSERT INTO leaf (log, idx, hash, entry) VALUES", width: 4, values: g.leafs}); err != nil {
 			return err
 		}
 		for _, t := range g.tiles {
@@ -315,8 +332,8 @@ func (b *batch) updateProjects() error {
 		if err != nil {
 			return err
 		}
-		if _, err := b.w.exec(b.ctx, "UPDATE project SET public = ?, state = ?, policy = ?, policy_digest = ?, generation = ?, changed = ? WHERE id = ?",
-			flag(p.Public), string(p.State), string(policy), p.PolicyDigest, p.Generation, millis(p.Changed), id); err != nil {
+		if _, err := b.w.exec(b.ctx, "UPDATE project SET public = ?, state = ?, policy = ?, policy_digest = ?, artifacthub = ?, generation = ?, changed = ? WHERE id = ?",
+			flag(p.Public), string(p.State), string(policy), p.PolicyDigest, p.ArtifactHubID, p.Generation, millis(p.Changed), id); err != nil {
 			return err
 		}
 	}
@@ -330,6 +347,10 @@ func (b *batch) committed() {
 			b.store.logs[log].Store(g.state)
 		}
 	}
+	if len(b.store.repositories)+len(b.repositories) > maxRepositories {
+		clear(b.store.repositories)
+	}
+	maps.Copy(b.store.repositories, b.repositories)
 	if b.restated {
 		b.store.memos.forget()
 	}

@@ -66,17 +66,17 @@ func (b *batch) claim(c *release.Claim, got *claimed) error {
 	}
 	r.Time = b.time(c.Now)
 	r.LogIndex = b.next(releaseLog)
-	id, err := b.insertRelease(&r, c.Fragment(r.Time), p.generation())
+	r.ID = r.LogIndex
+	made, err := b.insertRelease(&r, c.Fragment(r.Time), p.generation())
 	if err != nil {
 		return err
 	}
-	if id == 0 {
+	if !made {
 		return b.taken(c, got)
 	}
 	if c.MustBeHeld {
 		return fmt.Errorf("claim %s: the name was held a moment ago and is free now", r.Ref())
 	}
-	r.ID = id
 	b.change(p)
 	if got.leaf, err = marshalRelease(&r, c, p.PolicyDigest); err != nil {
 		return err
@@ -98,33 +98,30 @@ func (b *batch) claim(c *release.Claim, got *claimed) error {
 	return b.record(ev)
 }
 
-const releaseColumns = "project, chart, version, version_key, sort_key, tag, file, archive, size, content, manifest, config, " +
-	"publisher, door, time, log_index, legacy, fragment, state, generation, provenance"
+const releaseColumns = "id, project, chart, version, version_key, sort_key, tag, file, archive, size, content, manifest, config, " +
+	"publisher, door, time, legacy, fragment, state, generation, provenance"
 
-// insertRelease is the claim itself: the unique indexes let one in. It returns
-// 0 when the name is held.
-func (b *batch) insertRelease(r *release.Release, fragment []byte, generation int64) (int64, error) {
-	insert := func(key any) (id int64, err error) {
-		err = b.w.row(b.ctx, "INSERT INTO release ("+releaseColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "+
-			"ON CONFLICT DO NOTHING RETURNING id",
-			r.ProjectID, r.Chart, r.Version, key, r.SortKey, r.Tag, r.File, r.Archive, r.Size, r.Content, r.Manifest, r.Config,
-			r.Publisher, r.Door, millis(r.Time), r.LogIndex, flag(r.Legacy), fragment, string(r.State), generation, r.Provenance).Scan(&id)
-		if notFound(err) {
-			return 0, nil
-		}
-		return id, err
+// insertRelease is the claim itself: the unique indexes let one in. It says
+// false when the name is held.
+func (b *batch) insertRelease(r *release.Release, fragment []byte, generation int64) (bool, error) {
+	insert := func(key any) (bool, error) {
+		n, err := b.w.exec(b.ctx, b.store.dialect.abandon("INSERT INTO release ("+releaseColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "+
+			"ON CONFLICT DO NOTHING"),
+			r.ID, r.ProjectID, r.Chart, r.Version, key, r.SortKey, r.Tag, r.File, r.Archive, r.Size, r.Content, r.Manifest, r.Config,
+			r.Publisher, r.Door, millis(r.Time), flag(r.Legacy), fragment, string(r.State), generation, r.Provenance)
+		return n == 1, err
 	}
 	var key any
 	if r.Key != "" {
 		key = r.Key
 	}
-	id, err := insert(key)
-	if err == nil && id == 0 && r.Legacy && key != nil {
+	made, err := insert(key)
+	if err == nil && !made && r.Legacy && key != nil {
 		// History may hold 1.0.0+a beside 1.0.0+b: the second is kept under
 		// its file name, and the first keeps the identity.
-		id, err = insert(nil)
+		made, err = insert(nil)
 	}
-	return id, err
+	return made, err
 }
 
 func marshalRelease(r *release.Release, c *release.Claim, policy string) ([]byte, error) {
@@ -189,13 +186,42 @@ func (b *batch) insertBlob(digest string, bytes []byte) {
 }
 
 func (b *batch) insertManifest(repo int64, m *release.Manifest, visible bool) {
-	b.insert("INSERT INTO manifest (repository, digest, media_type, artifact_type, subject, annotations, bytes, visible) VALUES"+
-		"| ON CONFLICT (repository, digest) DO UPDATE SET visible = CASE WHEN manifest.visible > excluded.visible THEN manifest.visible ELSE excluded.visible END",
-		repo, m.Digest, m.MediaType, m.ArtifactType, m.Subject, string(m.Annotations), m.Bytes, flag(visible))
+	const into = "INSERT INTO manifest (repository, digest, media_type, artifact_type, subject, annotations, bytes, visible) VALUES| ON CONFLICT DO NOTHING"
+	i := b.insert(into, repo, m.Digest, m.MediaType, m.ArtifactType, m.Subject, string(m.Annotations), m.Bytes, flag(visible))
+	b.bulk[i].held = b.showManifest
 }
 
-// repository returns the id of a repository, making it when it is new.
+// showManifest makes a manifest visible that may have been put by digest
+// before. It takes the values of insertManifest.
+func (b *batch) showManifest(row []any) error {
+	if row[7] == flag(false) {
+		return nil
+	}
+	_, err := b.w.exec(b.ctx, "UPDATE manifest SET visible = 1 WHERE repository = ? AND digest = ? AND visible = 0", row[0], row[1])
+	return err
+}
+
+// repository returns the id of a repository, making it when it is new. It is
+// remembered: a repository is never deleted and never renamed.
 func (b *batch) repository(project int64, name string) (int64, error) {
+	id, ok := b.store.repositories[name]
+	if !ok {
+		id, ok = b.repositories[name]
+	}
+	if ok {
+		return id, nil
+	}
+	id, err := b.findRepository(project, name)
+	if err == nil {
+		if b.repositories == nil {
+			b.repositories = map[string]int64{}
+		}
+		b.repositories[name] = id
+	}
+	return id, err
+}
+
+func (b *batch) findRepository(project int64, name string) (int64, error) {
 	var id int64
 	err := b.w.row(b.ctx, "SELECT id FROM repository WHERE name = ?", name).Scan(&id)
 	if err == nil || !notFound(err) {

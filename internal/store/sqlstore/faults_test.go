@@ -139,11 +139,11 @@ func TestTriggers(t *testing.T) {
 		exec(t, db, "UPDATE release SET provenance = 'sha256:first'") // once
 		before := dump(t, db)
 		statements := []string{
-			"DELETE FROM release", "DELETE FROM leaf WHERE idx = 0", "DELETE FROM tile", "DELETE FROM project", "DELETE FROM head",
+			"DELETE FROM release", "DELETE FROM leaf WHERE idx = 0", "DELETE FROM tile", "DELETE FROM project", "DELETE FROM head", "DELETE FROM repository",
 			"UPDATE leaf SET entry = hash", "UPDATE leaf SET idx = idx + 1000", "UPDATE tile SET root = hashes", "UPDATE release SET provenance = 'sha256:second'",
 			"UPDATE manifest SET bytes = '{}'", "UPDATE blob SET bytes = '{}'",
 		}
-		for _, column := range []string{"id", "project", "size", "time", "log_index", "legacy"} {
+		for _, column := range []string{"id", "project", "size", "time", "legacy"} {
 			statements = append(statements, "UPDATE release SET "+column+" = 7")
 		}
 		for _, column := range []string{"chart", "version", "version_key", "sort_key", "tag", "file", "archive", "content", "manifest", "config", "publisher", "door", "fragment"} {
@@ -173,7 +173,7 @@ func dump(t testing.TB, db *sql.DB) string {
 	t.Helper()
 	var b strings.Builder
 	for _, query := range []string{
-		"SELECT COUNT(*), SUM(log_index), MAX(version || archive || provenance || fragment) FROM release", "SELECT COUNT(*), SUM(idx), MAX(entry) FROM leaf",
+		"SELECT COUNT(*), SUM(id), MAX(version || archive || provenance || fragment) FROM release", "SELECT COUNT(*), SUM(idx), MAX(entry) FROM leaf",
 		"SELECT COUNT(*), MAX(n), MAX(root) FROM tile", "SELECT COUNT(*), MAX(id), MAX(name) FROM project",
 	} {
 		if d := strings.Contains(query, "fragment"); d {

@@ -39,13 +39,13 @@ func (c *projectCache) replace(p release.Project) {
 	}
 }
 
-const selectProject = "SELECT id, name, kind, public, state, policy, policy_digest, generation, changed, created, created_by FROM project"
+const selectProject = "SELECT id, name, kind, public, state, policy, policy_digest, artifacthub, generation, changed, created, created_by FROM project"
 
 func scanProject(row scanner) (release.Project, error) {
 	var p release.Project
 	var kind, state, policy string
 	var public, changed, created int64
-	if err := row.Scan(&p.ID, &p.Name, &kind, &public, &state, &policy, &p.PolicyDigest, &p.Generation, &changed, &created, &p.CreatedBy); err != nil {
+	if err := row.Scan(&p.ID, &p.Name, &kind, &public, &state, &policy, &p.PolicyDigest, &p.ArtifactHubID, &p.Generation, &changed, &created, &p.CreatedBy); err != nil {
 		return p, err
 	}
 	p.Kind, p.State, p.Public = release.ProjectKind(kind), release.ProjectState(state), public != 0
@@ -176,9 +176,9 @@ func (s *Store) CreateProject(ctx context.Context, p release.Project, ev audit.E
 		}
 		out.Created, out.Generation = b.time(now), 1
 		out.Changed = out.Created
-		err = b.w.row(b.ctx, "INSERT INTO project (name, kind, public, state, policy, policy_digest, generation, changed, created, created_by) "+
-			"VALUES (?, ?, ?, ?, ?, ?, 1, ?, ?, ?) RETURNING id",
-			p.Name, string(p.Kind), flag(p.Public), string(p.State), string(policy), p.PolicyDigest, millis(out.Changed), millis(out.Created), p.CreatedBy).Scan(&out.ID)
+		err = b.w.row(b.ctx, "INSERT INTO project (name, kind, public, state, policy, policy_digest, artifacthub, generation, changed, created, created_by) "+
+			"VALUES (?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?) RETURNING id",
+			p.Name, string(p.Kind), flag(p.Public), string(p.State), string(policy), p.PolicyDigest, p.ArtifactHubID, millis(out.Changed), millis(out.Created), p.CreatedBy).Scan(&out.ID)
 		if err != nil {
 			return err
 		}
@@ -226,7 +226,7 @@ func (s *Store) UpdateProject(ctx context.Context, name, action string, ev audit
 			refusal = err
 			return nil
 		}
-		p.Public, p.State, p.Policy, p.PolicyDigest = q.Public, q.State, q.Policy, q.PolicyDigest
+		p.Public, p.State, p.Policy, p.PolicyDigest, p.ArtifactHubID = q.Public, q.State, q.Policy, q.PolicyDigest, q.ArtifactHubID
 		b.change(p)
 		out = p.Project
 		if err := b.projectLeaf(&out, action, ev.Actor, now); err != nil {

@@ -13,10 +13,17 @@ import (
 
 // selectRelease reads a release with its project's name and the names of the
 // accounts; a condition on r follows.
-const selectRelease = "SELECT r.id, r.project, p.name, r.chart, r.version, r.version_key, r.sort_key, r.tag, r.file, r.archive, r.size, r.content, " +
-	"r.manifest, r.config, r.publisher, COALESCE(a.name, tk.name, ''), r.door, r.time, r.log_index, r.legacy, r.state, r.provenance, " +
-	"r.yank_reason, r.yank_text, r.yank_by, COALESCE(y.name, ''), r.yank_time, r.yank_index " +
-	"FROM release r JOIN project p ON p.id = r.project LEFT JOIN account a ON a.id = r.publisher LEFT JOIN token tk ON tk.id = r.publisher LEFT JOIN account y ON y.id = r.yank_by WHERE "
+var selectRelease = "SELECT r.id, r.project, p.name, r.chart, r.version, r.version_key, r.sort_key, r.tag, r.file, r.archive, r.size, r.content, " +
+	"r.manifest, r.config, r.publisher, " + holder("a", "pt") + ", r.door, r.time, r.legacy, r.state, r.provenance, " +
+	"r.yank_reason, r.yank_text, r.yank_by, " + holder("y", "yt") + ", r.yank_time, r.yank_index " +
+	"FROM release r JOIN project p ON p.id = r.project LEFT JOIN account a ON a.id = r.publisher LEFT JOIN token pt ON pt.id = r.publisher " +
+	"LEFT JOIN account y ON y.id = r.yank_by LEFT JOIN token yt ON yt.id = r.yank_by WHERE "
+
+// holder names who acted: an account, or a token that stands for nobody, which
+// must not look like an account of its name.
+func holder(account, token string) string {
+	return "COALESCE(" + account + ".name, 'token ' || COALESCE(NULLIF(" + token + ".name, ''), " + token + ".id), '')"
+}
 
 func scanRelease(row scanner) (release.Release, error) {
 	var r release.Release
@@ -25,11 +32,12 @@ func scanRelease(row scanner) (release.Release, error) {
 	var legacy, at, yankedAt int64
 	var y release.YankNote
 	err := row.Scan(&r.ID, &r.ProjectID, &r.Project, &r.Chart, &r.Version, &key, &r.SortKey, &r.Tag, &r.File, &r.Archive, &r.Size, &r.Content,
-		&r.Manifest, &r.Config, &r.Publisher, &r.By, &r.Door, &at, &r.LogIndex, &legacy, &state, &r.Provenance,
+		&r.Manifest, &r.Config, &r.Publisher, &r.By, &r.Door, &at, &legacy, &state, &r.Provenance,
 		&y.Reason, &y.Text, &y.By, &y.ByName, &yankedAt, &y.LogIndex)
 	if err != nil {
 		return r, err
 	}
+	r.LogIndex = r.ID
 	r.Key, r.State, r.Legacy, r.Time = key.String, release.State(state), legacy != 0, fromMillis(at)
 	if r.State == release.Yanked {
 		y.Time = fromMillis(yankedAt)

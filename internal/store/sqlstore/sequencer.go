@@ -222,6 +222,7 @@ func unknownOutcome(err error) error {
 type writer struct {
 	conn       *sql.Conn
 	dialect    dialect
+	durable    bool // how SQLite is set; every connection begins as durable
 	statements map[string]*sql.Stmt
 }
 
@@ -235,14 +236,9 @@ func (s *Store) beginWriter(ctx context.Context, durable bool) (*writer, error) 
 			if err != nil {
 				return nil, fault("open writer", err)
 			}
-			s.w = &writer{conn: conn, dialect: s.dialect, statements: map[string]*sql.Stmt{}}
+			s.w = &writer{conn: conn, dialect: s.dialect, durable: true, statements: map[string]*sql.Stmt{}}
 		}
-		var err error
-		for _, statement := range s.dialect.begin(durable) {
-			if err == nil {
-				_, err = s.w.exec(ctx, statement)
-			}
-		}
+		err := s.w.begin(ctx, durable)
 		if err == nil {
 			return s.w, nil
 		}

@@ -64,19 +64,21 @@ type Store struct {
 	now       func() time.Time
 	writePool *sql.DB
 	readPool  *sql.DB
-	w         *writer // owned by the sequencer
-	seq       *sequencer
-	logs      [auditLog + 1]atomic.Pointer[logState]
-	projects  projectCache
-	memos     memos
-	readers   sync.Map     // query text -> *sql.Stmt of readPool
-	anchored  atomic.Int64 // size of the audit log when it was last anchored
-	closeOnce sync.Once
+	w         *writer // owned by the sequencer, like the next
+	// repositories are ids by name, as far as they were committed.
+	repositories map[string]int64
+	seq          *sequencer
+	logs         [auditLog + 1]atomic.Pointer[logState]
+	projects     projectCache
+	memos        memos
+	readers      sync.Map     // query text -> *sql.Stmt of readPool
+	anchored     atomic.Int64 // size of the audit log when it was last anchored
+	closeOnce    sync.Once
 }
 
 // Open opens or makes the database and brings its tables up to date.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
-	s := &Store{dialect: dialect{postgres: cfg.Postgres != ""}, config: cfg, now: cfg.Now}
+	s := &Store{dialect: dialect{postgres: cfg.Postgres != ""}, config: cfg, now: cfg.Now, repositories: map[string]int64{}}
 	if s.now == nil {
 		s.now = time.Now
 	}

@@ -132,6 +132,22 @@ func tokens(l *ledger) {
 		l.same("tokens of "+account, got, want)
 	}
 
+	// What a token does that stands for nobody is shown as the token's: it must
+	// not look like the work of an account of its name.
+	c := offer(l.project, "web", "1.0.0", "first")
+	c.Release.Publisher, c.Event.Actor = "tok-1", audit.Actor{Kind: access.KindToken, ID: "tok-1"}
+	l.claim(c)
+	r, err := l.ReleaseByVersion(ctx, l.project.ID, "web", "1.0.0")
+	l.ok(err)
+	if r.By != "token ci" {
+		l.Fatalf("released by %q", r.By)
+	}
+	for actor, want := range map[string]int{"token ci": 1, "ci": 0} {
+		if got := l.audited(release.AuditFilter{Actor: actor}); len(got) != want {
+			l.Fatalf("%q did %d things", actor, len(got))
+		}
+	}
+
 	l.ok(l.SetAccountDisabled(ctx, "usr-1", true, named(audit.AccountRemoved), start))
 	l.ok(l.RevokeToken(ctx, "tok-1", named(audit.TokenRevoked), start.Add(time.Second)))
 	l.lastEvent(audit.TokenRevoked)

@@ -87,20 +87,22 @@ func projectPrefixes(l *ledger) {
 	}
 }
 
+const artifactHubID = "6d0d3b1e-4f6b-4f5c-9f3a-2f1d8c7b6a50"
+
 func projectChanges(l *ledger) {
 	ctx := l.Context()
 	before := l.current(l.project)
 	got, err := l.UpdateProject(ctx, "demo", "set", named(audit.ProjectSet), start, func(p release.Project) (release.Project, error) {
 		l.same("seen", p, before)
 		p.Public, p.Policy = true, release.Policy{RequireProvenance: true}
-		p.PolicyDigest = release.PolicyDigest(p.Policy)
+		p.PolicyDigest, p.ArtifactHubID = release.PolicyDigest(p.Policy), artifactHubID
 		p.Name, p.Kind, p.ID, p.Generation = "other", release.KindArtifacts, 99, 99 // frozen
 		return p, nil
 	})
 	l.ok(err)
 	want := before
 	want.Public, want.Policy, want.Generation = true, release.Policy{RequireProvenance: true}, before.Generation+1
-	want.PolicyDigest, want.Changed = release.PolicyDigest(want.Policy), got.Changed
+	want.PolicyDigest, want.ArtifactHubID, want.Changed = release.PolicyDigest(want.Policy), artifactHubID, got.Changed
 	l.same("changed", got, want)
 	l.same("read", l.current(l.project), want)
 	if got.ID != before.ID {

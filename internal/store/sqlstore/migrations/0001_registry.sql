@@ -1,8 +1,9 @@
 -- The registry: projects, identities, releases, the OCI side, both logs.
 --
 -- One text for both databases. Words in braces differ between them and are
--- filled in by dialect.go: {id} an identity column, {bytes} a byte string, {text}
--- text that sorts by its bytes.
+-- filled in by dialect.go: {id} an identity column, {key} a whole number that
+-- the row is stored under, {bytes} a byte string, {text} text that sorts by its
+-- bytes.
 -- Lines between "-- +sqlite" or "-- +postgres" and "-- +end" go to one alone.
 -- Times are Unix milliseconds, flags are 0 or 1.
 
@@ -14,7 +15,7 @@ CREATE TABLE meta (
 -- The head of a log is the only row whose loss could fork it. 1 is the release
 -- log, 2 the audit log.
 CREATE TABLE head (
-    log        BIGINT PRIMARY KEY,
+    log        {key},
     size       BIGINT NOT NULL,
     root       {bytes} NOT NULL,
     checkpoint {bytes} NOT NULL,
@@ -47,6 +48,7 @@ CREATE TABLE project (
     state         {text} NOT NULL,
     policy        {text} NOT NULL,
     policy_digest {text} NOT NULL,
+    artifacthub   {text} NOT NULL, -- id of the repository on Artifact Hub, '' for none
     generation    BIGINT NOT NULL,
     changed       BIGINT NOT NULL,
     created       BIGINT NOT NULL,
@@ -89,7 +91,7 @@ CREATE TABLE token (
 CREATE INDEX token_account ON token (account);
 
 CREATE TABLE release (
-    id          {id},
+    id          {key},           -- the index of its leaf in the release log
     project     BIGINT NOT NULL REFERENCES project (id),
     chart       {text} NOT NULL,
     version     {text} NOT NULL,
@@ -105,7 +107,6 @@ CREATE TABLE release (
     publisher   {text} NOT NULL,
     door        {text} NOT NULL,
     time        BIGINT NOT NULL,
-    log_index   BIGINT NOT NULL,
     legacy      BIGINT NOT NULL,
     fragment    {bytes} NOT NULL,
     -- What may change, see the triggers below.
@@ -133,8 +134,10 @@ CREATE TABLE repository (
     name    {text} NOT NULL UNIQUE
 );
 
+-- What names a repository below does so without REFERENCES: repositories are
+-- never deleted, and each row would pay for a look-up.
 CREATE TABLE manifest (
-    repository    BIGINT NOT NULL REFERENCES repository (id),
+    repository    BIGINT NOT NULL,
     digest        {text} NOT NULL,
     media_type    {text} NOT NULL,
     artifact_type {text} NOT NULL,
@@ -149,17 +152,17 @@ CREATE INDEX manifest_subject ON manifest (repository, subject) WHERE subject <>
 -- hidden: 0 listed, 1 of a yanked release (served, not listed), 2 of a staged
 -- release (neither).
 CREATE TABLE tag (
-    repository BIGINT NOT NULL REFERENCES repository (id),
+    repository BIGINT NOT NULL,
     name       {text} NOT NULL,
     digest     {text} NOT NULL,
     release    BIGINT NOT NULL,  -- 0: not the tag of a release
     hidden     BIGINT NOT NULL,
     PRIMARY KEY (repository, name)
-);
+){clustered};
 
 -- A blob is visible in a repository only through its link.
 CREATE TABLE link (
-    repository BIGINT NOT NULL REFERENCES repository (id),
+    repository BIGINT NOT NULL,
     digest     {text} NOT NULL,
     size       BIGINT NOT NULL,
     small      BIGINT NOT NULL, -- 1: its bytes are in table blob
@@ -175,7 +178,7 @@ CREATE TABLE blob (
 
 -- What is asked of audit events; the event itself is the leaf of log 2.
 CREATE TABLE audit (
-    idx     BIGINT PRIMARY KEY,
+    idx     {key},
     time    BIGINT NOT NULL,
     action  {text} NOT NULL,
     outcome {text} NOT NULL,
@@ -194,7 +197,7 @@ CREATE INDEX audit_action ON audit (action, idx);
 
 -- Audit events that wait to be told to the world.
 CREATE TABLE outbox (
-    idx BIGINT PRIMARY KEY
+    idx {key}
 );
 
 -- What is released stays: not a defence against the owner of the database,
@@ -203,7 +206,7 @@ CREATE TABLE outbox (
 CREATE TRIGGER release_keep BEFORE DELETE ON release
     BEGIN SELECT RAISE(ABORT, 'a release is never deleted'); END;
 CREATE TRIGGER release_freeze BEFORE UPDATE OF id, project, chart, version, version_key, sort_key, tag, file, archive,
-    size, content, manifest, config, publisher, door, time, log_index, legacy, fragment ON release
+    size, content, manifest, config, publisher, door, time, legacy, fragment ON release
     BEGIN SELECT RAISE(ABORT, 'a release never changes'); END;
 CREATE TRIGGER release_provenance BEFORE UPDATE OF provenance ON release
     WHEN OLD.provenance <> '' AND NEW.provenance <> OLD.provenance
@@ -222,6 +225,8 @@ CREATE TRIGGER tile_keep BEFORE DELETE ON tile
     BEGIN SELECT RAISE(ABORT, 'a tile is never deleted'); END;
 CREATE TRIGGER tile_freeze BEFORE UPDATE ON tile
     BEGIN SELECT RAISE(ABORT, 'a tile never changes'); END;
+CREATE TRIGGER repository_keep BEFORE DELETE ON repository
+    BEGIN SELECT RAISE(ABORT, 'a repository is never deleted'); END;
 CREATE TRIGGER project_keep BEFORE DELETE ON project
     BEGIN SELECT RAISE(ABORT, 'a project is never deleted'); END;
 CREATE TRIGGER project_freeze BEFORE UPDATE OF id, name, kind ON project
@@ -233,7 +238,7 @@ CREATE FUNCTION chartkeep_keep() RETURNS trigger LANGUAGE plpgsql AS $$
 CREATE TRIGGER release_keep BEFORE DELETE OR TRUNCATE ON release
     FOR EACH STATEMENT EXECUTE FUNCTION chartkeep_keep();
 CREATE TRIGGER release_freeze BEFORE UPDATE OF id, project, chart, version, version_key, sort_key, tag, file, archive,
-    size, content, manifest, config, publisher, door, time, log_index, legacy, fragment ON release
+    size, content, manifest, config, publisher, door, time, legacy, fragment ON release
     FOR EACH STATEMENT EXECUTE FUNCTION chartkeep_keep();
 CREATE TRIGGER release_provenance BEFORE UPDATE OF provenance ON release
     FOR EACH ROW WHEN (OLD.provenance <> '' AND NEW.provenance <> OLD.provenance) EXECUTE FUNCTION chartkeep_keep();
@@ -246,6 +251,8 @@ CREATE TRIGGER head_keep BEFORE DELETE OR TRUNCATE ON head
 CREATE TRIGGER leaf_keep BEFORE DELETE OR UPDATE OR TRUNCATE ON leaf
     FOR EACH STATEMENT EXECUTE FUNCTION chartkeep_keep();
 CREATE TRIGGER tile_keep BEFORE DELETE OR UPDATE OR TRUNCATE ON tile
+    FOR EACH STATEMENT EXECUTE FUNCTION chartkeep_keep();
+CREATE TRIGGER repository_keep BEFORE DELETE OR TRUNCATE ON repository
     FOR EACH STATEMENT EXECUTE FUNCTION chartkeep_keep();
 CREATE TRIGGER project_keep BEFORE DELETE OR TRUNCATE ON project
     FOR EACH STATEMENT EXECUTE FUNCTION chartkeep_keep();

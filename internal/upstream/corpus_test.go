@@ -1,0 +1,476 @@
+package upstream
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/klauspost/compress/zstd"
+	"sigs.k8s.io/yaml"
+)
+
+var table = flag.Bool("table", false, "print the table of docs/upstream.md")
+
+// corpus returns the folder of real data beside the repository, or skips.
+func corpus(t testing.TB) string {
+	t.Helper()
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			break
+		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			t.Fatal("no go.mod above the test")
+		}
+		dir = parent
+	}
+	root := filepath.Join(filepath.Dir(dir), "shared", "corpus")
+	if _, err := os.Stat(filepath.Join(root, "histories")); err != nil {
+		t.Skip("SKIPPED: the histories of real indexes (../shared/corpus/histories) are not beside the repository")
+	}
+	return root
+}
+
+func readIndex(t testing.TB, path string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasSuffix(path, ".gz") {
+		return b
+	}
+	z, err := gzip.NewReader(bytes.NewReader(b))
+	if err == nil {
+		b, err = io.ReadAll(z)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func rows(t testing.TB, b []byte) []map[string]string {
+	t.Helper()
+	all, err := csv.NewReader(bytes.NewReader(b)).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []map[string]string
+	for _, r := range all[1:] {
+		m := map[string]string{}
+		for i, name := range all[0] {
+			m[name] = r[i]
+		}
+		out = append(out, m)
+	}
+	return out
+}
+
+// history hands each revision of an index to a function, in the order of
+// ORDER.csv, which is that of the files' names. One is in memory at a time.
+func history(t testing.TB, path string, each func(commit string, text []byte)) {
+	t.Helper()
+	var order []string
+	walk := func(visit func(name string, r io.Reader) error) {
+		t.Helper()
+		f, err := os.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		z, err := zstd.NewReader(f, zstd.WithDecoderMaxWindow(128<<20), zstd.WithDecoderConcurrency(1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer z.Close()
+		for r := tar.NewReader(z); ; {
+			h, err := r.Next()
+			if err == io.EOF {
+				return
+			}
+			if err == nil && h.Typeflag == tar.TypeReg {
+				err = visit(filepath.Base(h.Name), r)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	commits := map[string]string{}
+	walk(func(name string, r io.Reader) error {
+		if name != "ORDER.csv" {
+			return nil
+		}
+		b, err := io.ReadAll(r)
+		for _, row := range rows(t, b) {
+			order, commits[row["file"]] = append(order, row["file"]), row["commit"]
+		}
+		return err
+	})
+	walk(func(name string, r io.Reader) error {
+		if name == "ORDER.csv" {
+			return nil
+		}
+		if len(order) == 0 || order[0] != name {
+			t.Fatalf("%s does not come where ORDER.csv has it", name)
+		}
+		order = order[1:]
+		b, err := io.ReadAll(r)
+		each(commits[name], b)
+		return err
+	})
+	if len(order) > 0 {
+		t.Fatalf("%s has no %s", path, order[0])
+	}
+}
+
+// seen is what an event says, in the words of mutations.csv.
+type seen struct {
+	Commit, Kind, Chart, Version, Old, New string
+}
+
+// expected translates a row. The table tells by the future whether what
+// vanished comes back, which an event cannot; a duplicate that was removed is a
+// change from one of its digests to another.
+func expected(r map[string]string) seen {
+	e := seen{r["after_commit"], "", r["chart"], r["version"], r["digest_before"], r["digest_after"]}
+	switch r["event"] {
+	case "changed", "duplicate-removed":
+		e.Kind = "changed"
+	case "vanished-permanent", "vanished-temporary":
+		e.Kind = "vanished"
+	case "reappeared-same", "reappeared-changed":
+		e.Kind = "returned"
+	case "duplicate-added":
+		e.Kind = "duplicate"
+	case "index-invalid-yaml":
+		e = seen{Commit: r["after_commit"], Kind: "invalid"}
+	}
+	return e
+}
+
+// beyond knows the events that mutations.csv tells in another way. It has one
+// row for a version and a commit: a version that changed and was listed twice in
+// one commit (csi-nfs, four times) has the row of the change, and later one of a
+// duplicate removed. And what was dropped in a commit that is no YAML (keda,
+// three digests) has a row at that commit; here it is news when the index can be
+// read again, without those digests.
+func beyond(mutations []map[string]string, e seen) bool {
+	changed, removed := false, false
+	for _, m := range mutations {
+		if m["chart"] != e.Chart || m["version"] != e.Version {
+			continue
+		}
+		changed = changed || m["event"] == "changed" && m["after_commit"] == e.Commit && m["digest_after"] == e.Old
+		removed = removed || m["event"] == "duplicate-removed" && m["before_commit"] == e.Commit && m["digest_before"] == e.Old
+		if e.Kind == "changed" && e.New == "" && m["event"] == "index-invalid-yaml" && m["digest_before"] == e.Old {
+			return true
+		}
+	}
+	return e.Kind == "duplicate" && changed && removed
+}
+
+var histories = []struct {
+	file, repository string
+	control          bool
+}{
+	{"argo", "argoproj/argo-helm", false}, {"cnpg", "cloudnative-pg/charts", false}, {"codecentric", "codecentric/helm-charts", false},
+	{"csi-nfs", "kubernetes-csi/csi-driver-nfs", false}, {"keda", "kedacore/charts", false}, {"podinfo", "stefanprodan/podinfo", false},
+	{"airflow", "airflow-helm/charts", true}, {"jenkins", "jenkinsci/helm-charts", true},
+}
+
+// TestHistories replays real indexes in the order of their publication. The
+// events are those that mutations.csv has, which others found in another way.
+func TestHistories(t *testing.T) {
+	root := corpus(t)
+	b, err := os.ReadFile(filepath.Join(root, "mutations", "mutations.csv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	mutations := rows(t, b)
+	kinds := []Kind{Added, Changed, Vanished, Returned, Duplicate, CreatedRewritten, Invalid}
+	var out strings.Builder
+	for _, h := range histories {
+		t.Run(h.file, func(t *testing.T) {
+			var tracker Tracker
+			var got, want []seen
+			var took time.Duration
+			counts, revisions, bytesRead, complete := map[Kind]int{}, 0, 0, 0
+			history(t, filepath.Join(root, "histories", h.file+".index-history.tar.zst"), func(commit string, text []byte) {
+				first := revisions == 0
+				revisions++
+				bytesRead += len(text)
+				begin := time.Now()
+				x, err := Parse(text, Limits{})
+				var events []Event
+				if err != nil {
+					events = append(events, Unreadable(err))
+				} else {
+					events = tracker.Observe(x)
+				}
+				took += time.Since(begin)
+				if _, ok := scanYAML(text, DefaultLimits()); !ok {
+					complete++
+				}
+				for _, e := range events {
+					counts[e.Kind]++
+					if e.Kind == Invalid && e.Chart != "" { // the table has none of single entries
+						t.Logf("%.12s: %s %s: %s", commit, e.Chart, e.Version, e.Detail)
+						continue
+					}
+					if e.Kind == Added || e.Kind == CreatedRewritten || first {
+						continue
+					}
+					got = append(got, seen{commit, string(e.Kind), e.Chart, e.Version, e.OldDigest, e.NewDigest})
+				}
+			})
+			for _, m := range mutations {
+				if m["repo"] == h.repository {
+					if e := expected(m); !slices.Contains(want, e) {
+						want = append(want, e)
+					}
+				}
+			}
+			for _, e := range want {
+				if !slices.Contains(got, e) {
+					t.Errorf("not found: %+v", e)
+				}
+			}
+			for _, e := range got {
+				if !slices.Contains(want, e) && !beyond(mutations, e) {
+					t.Errorf("not in mutations.csv: %+v", e)
+				}
+			}
+			if h.control && len(got) > 0 {
+				t.Errorf("a control history has %d events", len(got))
+			}
+			if complete > 3 {
+				t.Errorf("the scanner gave up at %d of %d revisions", complete, revisions)
+			}
+			fmt.Fprintf(&out, "| %s | %d | %.0f |", h.repository, revisions, float64(bytesRead)/1e6)
+			for _, k := range kinds {
+				fmt.Fprintf(&out, " %d |", counts[k])
+			}
+			fmt.Fprintf(&out, " %.2f |\n", took.Seconds())
+			t.Logf("%d revisions, %d not in the common form", revisions, complete)
+		})
+	}
+	if *table {
+		fmt.Print(out.String())
+	}
+}
+
+// TestCases compares the two sides of each chosen mutation.
+func TestCases(t *testing.T) {
+	root := corpus(t)
+	dirs, err := filepath.Glob(filepath.Join(root, "mutations", "cases", "*"))
+	if err != nil || len(dirs) < 20 {
+		t.Fatalf("%d cases: %v", len(dirs), err)
+	}
+	for _, dir := range dirs {
+		t.Run(filepath.Base(dir), func(t *testing.T) {
+			b, err := os.ReadFile(filepath.Join(dir, "case.json"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var row map[string]string
+			if err := json.Unmarshal(b, &row); err != nil {
+				t.Fatal(err)
+			}
+			side := func(name string) []byte {
+				found, _ := filepath.Glob(filepath.Join(dir, name+".index.yaml*"))
+				if len(found) != 1 {
+					t.Fatalf("%d files of side %s", len(found), name)
+				}
+				return readIndex(t, found[0])
+			}
+			want := expected(row)
+			old, err := Parse(side("before"), Limits{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var events []Event
+			if x, err := Parse(side("after"), Limits{}); err != nil {
+				events = []Event{Unreadable(err)}
+			} else {
+				events = Compare(old, x)
+			}
+			if !slices.ContainsFunc(events, func(e Event) bool {
+				return want == seen{want.Commit, string(e.Kind), e.Chart, e.Version, e.OldDigest, e.NewDigest}
+			}) {
+				t.Errorf("want %+v, got %+v", want, events)
+			}
+		})
+	}
+}
+
+// TestRealIndexes reads every real index with the scanner, with the complete
+// reader, as JSON, and with Helm's reader: all see the same.
+func TestRealIndexes(t *testing.T) {
+	root := corpus(t)
+	paths, _ := filepath.Glob(filepath.Join(root, "indexes", "*"))
+	if len(paths) < 13 {
+		t.Fatalf("%d indexes", len(paths))
+	}
+	for _, path := range paths {
+		t.Run(filepath.Base(path), func(t *testing.T) {
+			b := readIndex(t, path)
+			fast, ok := scanYAML(b, DefaultLimits())
+			if !ok {
+				t.Fatal("the scanner gave up")
+			}
+			slow, err := parseYAML(b, DefaultLimits())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := cmp.Diff(slow, fast); d != "" {
+				t.Fatalf("the scanner differs (-complete +scanner):\n%s", d)
+			}
+			j, err := yaml.YAMLToJSON(b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			fromJSON, err := Parse(j, Limits{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := cmp.Diff(sorted(slow), sorted(fromJSON)); d != "" {
+				t.Fatalf("JSON differs (-YAML +JSON):\n%s", d)
+			}
+			if n, want := slow.Len(), oracle(t, b); n != want {
+				t.Errorf("%d versions, Helm's reader has %d", n, want)
+			}
+		})
+	}
+}
+
+func sorted(x Index) Index {
+	x.Charts = slices.Clone(x.Charts)
+	slices.SortFunc(x.Charts, func(a, b Chart) int { return strings.Compare(a.Name, b.Name) })
+	return x
+}
+
+// helmIndex is what Helm's loader fills, but for fields nobody compares.
+type helmIndex struct {
+	ServerInfo map[string]any `json:"serverInfo,omitempty"`
+	APIVersion string         `json:"apiVersion"`
+	Generated  time.Time      `json:"generated"`
+	Entries    map[string][]*struct {
+		Name         string              `json:"name,omitempty"`
+		Home         string              `json:"home,omitempty"`
+		Sources      []string            `json:"sources,omitempty"`
+		Version      string              `json:"version,omitempty"`
+		Description  string              `json:"description,omitempty"`
+		Keywords     []string            `json:"keywords,omitempty"`
+		Maintainers  []map[string]string `json:"maintainers,omitempty"`
+		Icon         string              `json:"icon,omitempty"`
+		APIVersion   string              `json:"apiVersion,omitempty"`
+		Condition    string              `json:"condition,omitempty"`
+		Tags         string              `json:"tags,omitempty"`
+		AppVersion   string              `json:"appVersion,omitempty"`
+		Deprecated   bool                `json:"deprecated,omitempty"`
+		Annotations  map[string]string   `json:"annotations,omitempty"`
+		KubeVersion  string              `json:"kubeVersion,omitempty"`
+		Dependencies []map[string]any    `json:"dependencies,omitempty"`
+		Type         string              `json:"type,omitempty"`
+		URLs         []string            `json:"urls"`
+		Created      time.Time           `json:"created,omitempty"`
+		Digest       string              `json:"digest,omitempty"`
+		Engine       string              `json:"engine,omitempty"`
+	} `json:"entries"`
+}
+
+func oracle(t testing.TB, b []byte) int {
+	t.Helper()
+	var x helmIndex
+	if err := yaml.UnmarshalStrict(b, &x); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, list := range x.Entries {
+		n += len(list)
+	}
+	return n
+}
+
+func largest(b *testing.B) []byte {
+	return readIndex(b, filepath.Join(corpus(b), "indexes", "helm__charts-stable.RECONSTRUCTED.index.yaml.gz"))
+}
+
+func BenchmarkParse(b *testing.B) {
+	text := largest(b)
+	asJSON, err := yaml.YAMLToJSON(text)
+	if err != nil {
+		b.Fatal(err)
+	}
+	run := func(name string, text []byte, f func([]byte) error) {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(len(text)))
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := f(text); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+	ours := func(text []byte) error { _, err := Parse(text, Limits{}); return err }
+	run("YAML", text, ours)
+	run("YAML/complete", text, func(text []byte) error { _, err := parseYAML(text, DefaultLimits()); return err })
+	run("YAML/Helm", text, func(text []byte) error { var x helmIndex; return yaml.UnmarshalStrict(text, &x) })
+	run("JSON", asJSON, ours)
+	run("JSON/Helm", asJSON, func(text []byte) error {
+		if !json.Valid(text) {
+			return errors.New("not JSON")
+		}
+		var x helmIndex
+		return json.Unmarshal(text, &x)
+	})
+}
+
+// BenchmarkObserve compares an index of 100,000 versions, of which 1 % changed,
+// with what is known.
+func BenchmarkObserve(b *testing.B) {
+	make100k := func(mark int) Index {
+		x := Index{}
+		for c := range 1000 {
+			chart := Chart{Name: fmt.Sprintf("chart-%d", c)}
+			for v := range 100 {
+				digest := fmt.Sprintf("%064x", c*100+v)
+				if v == 7 {
+					digest = fmt.Sprintf("%064x", c*100+v+mark)
+				}
+				chart.Versions = append(chart.Versions, Version{Version: fmt.Sprintf("1.%d.0", v), Digest: digest, URLs: []string{"x"}})
+			}
+			x.Charts = append(x.Charts, chart)
+		}
+		return x
+	}
+	states := []Index{make100k(1 << 40), make100k(1 << 41)}
+	var tracker Tracker
+	tracker.Observe(states[1])
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		if n := len(tracker.Observe(states[i%2])); n != 1000 {
+			b.Fatalf("%d events", n)
+		}
+	}
+}
