@@ -2,6 +2,7 @@ package access
 
 import (
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
@@ -99,6 +100,10 @@ func TestWithinOwn(t *testing.T) {
 	}
 	for _, tt := range tests {
 		checkRule(t, tt.name, WithinOwn(tt.p, tt.g, now), tt.rule)
+	}
+	p, _ := problem.As(WithinOwn(project, Grant{Role: RoleReader, Project: "team-a/*"}, now))
+	if want := `--project "team-a/*" --role reader`; p == nil || !strings.Contains(p.Try, want) {
+		t.Errorf("a shell would take the pattern for files: %+v", p)
 	}
 }
 

@@ -55,6 +55,9 @@ func exitOf(err error) int {
 	if _, ok := errors.AsType[usageError](err); ok {
 		return exitUsage
 	}
+	if _, ok := errors.AsType[differs](err); ok {
+		return exitDiffers
+	}
 	kind := problem.KindOf(err)
 	if a, ok := errors.AsType[answer](err); ok {
 		kind = a.kind
@@ -99,6 +102,11 @@ func (e usageError) try(format string, args ...any) usageError {
 type answer struct{ kind problem.Kind }
 
 func (a answer) Error() string { return "the answer is " + string(a.kind) }
+
+// differs ends a command under --exit-diff, whose result says what differs.
+type differs struct{}
+
+func (differs) Error() string { return "there are differences" }
 
 // exitTable is the table for the help topic.
 func exitTable() string {

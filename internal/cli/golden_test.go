@@ -101,6 +101,11 @@ func sampleResults() []result {
 		done{form: "token-revoked/v1", Name: "tok-1", Change: "revoked"},
 		decision{Action: "chart.push", Project: "demo", Chart: "db", explain: true, Decision: client.Decision{Steps: []client.DecisionStep{
 			{Holder: "credential", Grant: &grant, Why: "it is for charts web*, not db"}, {Holder: "everyone", Why: "project demo is not public"}}}},
+		upstreamComparison{[]upstreamEvent{
+			{Event: "changed", Chart: "web", Version: "1.4.2", OldDigest: some[7:], NewDigest: more[7:]},
+			{Event: "created-rewritten", Chart: "web", Version: "1.4.1", OldDigest: some[7:], NewDigest: some[7:], OldCreated: "2026-03-01T12:00:00.5Z", NewCreated: "2026-03-02T12:00:00Z"},
+			{Event: "invalid", Chart: "we\x1b[2Jb", Version: "latest", Detail: "the version is not a version that Helm can read"},
+			{Event: "invalid", Detail: "the index is empty"}}},
 		push, pushedList{[]pushed{push, same}},
 		pulled{Project: "team-a/demo", Chart: "web", Version: "v0.9", Digest: some, ContentDigest: more, LogIndex: 3, Legacy: true, Yank: yanked.Yank, File: "charts/web-v0.9.tgz", Proof: "charts/web-v0.9.tgz.tlog-proof"},
 		verification{"web-v0.9.tgz", client.Verification{Digest: some, Logged: logged, Checks: checks, Verdict: client.Failed}},

@@ -153,7 +153,9 @@ func (a *app) warn(format string, args ...any) {
 
 // tellError writes an error to stderr: what is wrong, the facts, what to do.
 func (a *app) tellError(err error) {
-	if _, silent := errors.AsType[answer](err); err == nil || silent {
+	_, answered := errors.AsType[answer](err)
+	_, compared := errors.AsType[differs](err)
+	if err == nil || answered || compared {
 		return
 	}
 	color, width := a.colorFor(a.stderr), columns(a.stderr)

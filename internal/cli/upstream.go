@@ -97,11 +97,6 @@ func compareIndexes(oldPath, newPath string) (upstreamComparison, error) {
 	return r, nil
 }
 
-// differs ends a command whose result says that there are differences.
-type differs struct{}
-
-func (differs) Error() string { return "there are differences" }
-
 // upstreamComparison is what happened between two states of an index.
 type upstreamComparison struct {
 	Events []upstreamEvent `json:"events"`

@@ -116,8 +116,8 @@ func TestPushRefusals(t *testing.T) {
 		"empty":              {archive: nil, kind: problem.Invalid, rule: "archive-gzip", event: audit.RefusedValidation},
 		"not gzip":           {archive: []byte("not an archive"), kind: problem.Invalid, rule: "archive-gzip", event: audit.RefusedValidation},
 		"half":               {archive: good[:len(good)/2], kind: problem.Invalid, rule: "archive-truncated", event: audit.RefusedValidation},
-		"trailing bytes":     {archive: append(bytes.Clone(good), "more"...), kind: problem.Invalid, rule: "archive-trailing", event: audit.RefusedValidation},
-		"no Chart.yaml":      {archive: charttest.BuildFiles(t, map[string]string{"web/values.yaml": ""}), kind: problem.Invalid, rule: "archive-no-chart", event: audit.RefusedValidation},
+		"trailing bytes":     {archive: append(bytes.Clone(good), "more"...), kind: problem.Invalid, rule: "archive-trailing-bytes", event: audit.RefusedValidation},
+		"no Chart.yaml":      {archive: charttest.BuildFiles(t, map[string]string{"web/values.yaml": ""}), kind: problem.Invalid, rule: "chart-yaml-missing", event: audit.RefusedValidation},
 		"leading v":          {archive: charttest.Build(t, "web", "v1.0.0", nil), kind: problem.Invalid, rule: "chart-version", event: audit.RefusedVersion},
 		"two numbers":        {archive: charttest.Build(t, "web", "1.0", nil), kind: problem.Invalid, rule: "chart-version", event: audit.RefusedVersion},
 		"leading zero":       {archive: charttest.Build(t, "web", "01.0.0", nil), kind: problem.Invalid, rule: "chart-version", event: audit.RefusedVersion},
@@ -128,16 +128,17 @@ func TestPushRefusals(t *testing.T) {
 		"odd file name":      {archive: good, file: "../web-1.0.0.tgz\x00", kind: problem.Invalid, rule: "file-name-mismatch", event: audit.RefusedMismatch},
 		"prov is nothing":    {archive: good, prov: []byte("x"), kind: problem.Invalid, rule: "provenance-format", event: audit.RefusedProvenance},
 		"prov is empty":      {archive: good, prov: []byte{}, kind: problem.Invalid, rule: "provenance-format", event: audit.RefusedProvenance},
-		"prov of a version":  {archive: good, prov: provenance("web", "1.0.1", good, 0), kind: problem.Invalid, rule: "provenance-mismatch", event: audit.RefusedProvenance},
+		"prov of a version":  {archive: good, prov: provenance("web", "1.0.1", good, 0), kind: problem.Invalid, rule: "provenance-version", event: audit.RefusedProvenance},
 		"prov of others":     {archive: good, prov: provenance("web", "1.0.0", []byte("x"), 0), kind: problem.Invalid, rule: "provenance-digest", event: audit.RefusedProvenance},
 		"prov too large":     {archive: good, prov: make([]byte, 1<<20), kind: problem.TooLarge, rule: "provenance-size", event: audit.RefusedLimit},
 		"another's chart":    {by: publisher, archive: good, kind: problem.Denied, rule: "access-denied", event: audit.RefusedAccess},
 		"not a pre-release":  {by: prereleases, archive: good, kind: problem.Denied, rule: "access-denied", event: audit.RefusedAccess},
 		"reader":             {by: reader, archive: good, kind: problem.Denied, rule: "access-denied", event: audit.RefusedAccess},
-		"anonymous":          {by: anybody, archive: good, kind: problem.Unauthenticated, rule: "sign-in"},
+		"anonymous":          {by: anybody, archive: good, kind: problem.Unauthenticated, rule: "sign-in-required"},
 		"name with newlines": {archive: yaml("apiVersion: v2\nname: \"a\\nb\\0\"\nversion: 1.0.0\n"), kind: problem.Invalid, rule: "chart-name", event: audit.RefusedValidation},
 	} {
 		t.Run(name, func(t *testing.T) {
+			r := r.in(t)
 			if c.by.Door == "" {
 				c.by = r.admin
 			}
@@ -292,7 +293,7 @@ func TestAttachRefusals(t *testing.T) {
 		t.Errorf("event %+v", ev)
 	}
 	r.refused(attach(r.admin, "none", good), problem.NotFound, "project")
-	r.refused(attach(anybody, "demo", good), problem.Unauthenticated, "sign-in")
+	r.refused(attach(anybody, "demo", good), problem.Unauthenticated, "sign-in-required")
 	reader := r.robot("reader", access.Grant{Role: access.RoleReader, Project: "demo"})
 	r.refused(attach(reader, "demo", good), problem.Denied, "access-denied")
 	db := r.robot("db", access.Grant{Role: access.RolePublisher, Project: "demo", Chart: "db"})

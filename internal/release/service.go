@@ -226,13 +226,27 @@ func outOfScope(c Caller, needs string) *problem.Error {
 	return e
 }
 
+// hide puts a request to a project that the caller may not know in the words
+// that find has for one that does not exist.
+func hide(c Caller, req access.Request, now time.Time) access.Request {
+	pull := access.Request{Action: access.ChartPull, Project: req.Project, ProjectPublic: req.ProjectPublic}
+	if req.Project == "" || access.Allowed(c.Principal, pull, now) {
+		return req
+	}
+	pull.ProjectPublic = false
+	if req.Chart != "" {
+		pull.Project += "/" + req.Chart
+	}
+	return pull
+}
+
 // refuse words a refusal and records it, unless nobody knows who asked.
 func (s *Service) refuse(ctx context.Context, c Caller, req access.Request) error {
 	var e *problem.Error
 	if access.Allowed(c.Principal, req, s.now()) {
 		e = outOfScope(c, string(req.Action))
 	} else {
-		e = access.Refuse(c.Principal, req, s.now())
+		e = access.Refuse(c.Principal, hide(c, req, s.now()), s.now())
 	}
 	if c.Principal.Kind == access.KindAnonymous || c.Principal.Kind == "" || req.Action == access.ChartPull || e.Kind == problem.Unauthenticated {
 		return e

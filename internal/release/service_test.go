@@ -68,6 +68,13 @@ func newRegistry(t *testing.T, with ...func(*release.Config)) *registry {
 	return r
 }
 
+// in is the same registry for a test within the test.
+func (r *registry) in(t *testing.T) *registry {
+	c := *r
+	c.T = t
+	return &c
+}
+
 func (r *registry) ok(err error) {
 	r.Helper()
 	if err != nil {
@@ -249,8 +256,8 @@ func TestReady(t *testing.T) {
 	}
 }
 
-// TestErrorsNameNoSecret looks at what is told to strangers: the same whether a
-// private project exists or not.
+// TestStrangers looks at what is told to strangers: the same whether a private
+// project exists or not.
 func TestStrangers(t *testing.T) {
 	r := newRegistry(t)
 	r.released("demo", "web", "1.0.0")

@@ -224,6 +224,9 @@ func (b *builder) version(v Version, named bool) bool {
 			return b.fail(tooLarge("a version in the index has a URL of more than %d bytes", b.lim.Field))
 		}
 	}
+	if len(v.URLs) == 0 {
+		v.URLs = nil
+	}
 	v.Digest = bareDigest(v.Digest)
 	v.Fault = v.fault(named)
 	c := &b.index.Charts[len(b.index.Charts)-1]
