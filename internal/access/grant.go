@@ -68,7 +68,7 @@ func (g Grant) Check() error {
 	if g.limited() && roleTable[row].actions&reachSet(ReachChart) == 0 {
 		return problem.New(problem.Invalid, "grant-limit", "role %s writes to no charts, so a limit on charts or versions has no meaning for it", g.Role).
 			With("limited roles", "%s", joinRoles(limitableRoles(), ", ")).
-			Suggest("leave --chart and --versions out")
+			Suggest("leave --chart and --prerelease-only out")
 	}
 	return nil
 }

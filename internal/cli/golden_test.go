@@ -103,7 +103,7 @@ func sampleResults() []result {
 			{Holder: "credential", Grant: &grant, Why: "it is for charts web*, not db"}, {Holder: "everyone", Why: "project demo is not public"}}}},
 		upstreamComparison{[]upstreamEvent{
 			{Event: "changed", Chart: "web", Version: "1.4.2", OldDigest: some[7:], NewDigest: more[7:]},
-			{Event: "created-rewritten", Chart: "web", Version: "1.4.1", OldDigest: some[7:], NewDigest: some[7:], OldCreated: "2026-03-01T12:00:00.5Z", NewCreated: "2026-03-02T12:00:00Z"},
+			{Event: "created-rewritten", Chart: "web", Version: "1.4.1", OldDigest: some[7:], NewDigest: some[7:], OldCreated: noon.Add(-time.Millisecond), NewCreated: noon},
 			{Event: "invalid", Chart: "we\x1b[2Jb", Version: "latest", Detail: "the version is not a version that Helm can read"},
 			{Event: "invalid", Detail: "the index is empty"}}},
 		push, pushedList{[]pushed{push, same}},

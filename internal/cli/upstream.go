@@ -91,7 +91,7 @@ func compareIndexes(oldPath, newPath string) (upstreamComparison, error) {
 	for i, e := range events {
 		r.Events[i] = upstreamEvent{
 			Event: string(e.Kind), Chart: e.Chart, Version: e.Version, OldDigest: e.OldDigest, NewDigest: e.NewDigest,
-			OldCreated: instant(e.OldCreated), NewCreated: instant(e.NewCreated), Detail: e.Detail,
+			OldCreated: e.OldCreated, NewCreated: e.NewCreated, Detail: e.Detail,
 		}
 	}
 	return r, nil
@@ -103,14 +103,15 @@ type upstreamComparison struct {
 }
 
 type upstreamEvent struct {
-	Event      string `json:"event"`
-	Chart      string `json:"chart"`   // "" for the whole index
-	Version    string `json:"version"` // likewise
-	OldDigest  string `json:"old_digest"`
-	NewDigest  string `json:"new_digest"`
-	OldCreated string `json:"old_created,omitempty"`
-	NewCreated string `json:"new_created,omitempty"`
-	Detail     string `json:"detail,omitempty"`
+	Event     string `json:"event"`
+	Chart     string `json:"chart"`   // "" for the whole index
+	Version   string `json:"version"` // likewise
+	OldDigest string `json:"old_digest"`
+	NewDigest string `json:"new_digest"`
+	// The times of created-rewritten.
+	OldCreated time.Time `json:"old_created,omitzero"`
+	NewCreated time.Time `json:"new_created,omitzero"`
+	Detail     string    `json:"detail,omitempty"`
 }
 
 func (upstreamComparison) schema() string { return "upstream-compare/v1" }
@@ -130,22 +131,14 @@ func (r upstreamComparison) keys() []string {
 func (r upstreamComparison) view() view {
 	b := block{head: []string{"EVENT", "CHART", "VERSION", "OLD", "NEW", "DETAIL"}, empty: "nothing happened"}
 	for _, e := range r.Events {
-		was, is, detail := shortHex(e.OldDigest), shortHex(e.NewDigest), e.Detail
-		if e.NewCreated != "" {
-			was, is, detail = e.OldCreated, e.NewCreated, "digest "+shortHex(e.NewDigest)
+		detail := e.Detail
+		if !e.NewCreated.IsZero() {
+			detail = "was " + stampSeconds(e.OldCreated) + ", now " + stampSeconds(e.NewCreated)
 		}
-		b.rows = append(b.rows, []string{e.Event, e.Chart, e.Version, was, is, detail})
+		b.rows = append(b.rows, []string{e.Event, e.Chart, e.Version, shortHex(e.OldDigest), shortHex(e.NewDigest), detail})
 	}
 	return view{b}
 }
 
 // shortHex shortens the digest of an index, which has no algorithm in front.
 func shortHex(digest string) string { return digest[:min(len(digest), 12)] }
-
-// instant writes a time to its last digit, "" for none.
-func instant(t time.Time) string {
-	if t.IsZero() {
-		return ""
-	}
-	return t.Format(time.RFC3339Nano)
-}

@@ -159,7 +159,7 @@ func (d *doctor) database(ctx context.Context, cfg *Config, f *folder, k *keys) 
 	if !d.say("transparency log", err, "%d leaves with the root that was signed", info.Size) {
 		return
 	}
-	if ahead := info.Time.Sub(time.Now()); ahead > time.Minute {
+	if ahead := time.Until(info.Time); ahead > time.Minute {
 		d.say("clock", fmt.Errorf("the newest leaf is %s ahead of this machine's clock", ahead.Round(time.Second)), "")
 		return
 	}

@@ -63,6 +63,9 @@ func readManifest(mediaType string, body []byte) (ociDocument, error) {
 	if err := json.Unmarshal(body, &d); err != nil {
 		return d, badManifest("it is not JSON of the image specification's shape").(*problem.Error).Because(err)
 	}
+	if err := oneReading(body, manifestKeys); err != nil {
+		return d, err
+	}
 	if d.MediaType != "" && mediaType != "" && d.MediaType != mediaType {
 		return d, badManifest("it says its media type is %.120q, and was sent as %.120q", d.MediaType, mediaType)
 	}

@@ -291,7 +291,7 @@ func (s *Service) claim(ctx context.Context, c Caller, claim *Claim, a *chart.Ar
 	if err != nil {
 		return Receipt{Release: res.Release}, err
 	}
-	receipt := Receipt{Release: res.Release, Unchanged: res.Unchanged, Proof: res.Proof}
+	receipt := Receipt(res)
 	if receipt.Release.By == "" {
 		receipt.Release.By = r.By
 	}
@@ -352,7 +352,7 @@ func (s *Service) AttachProvenance(ctx context.Context, c Caller, project string
 
 func (s *Service) attach(ctx context.Context, c Caller, r *Release, prov []byte) (Receipt, error) {
 	res, err := s.store.Attach(ctx, &Attachment{ReleaseID: r.ID, Digest: digest.SHA256(prov), Bytes: prov, Now: s.now(), Event: s.event(c)})
-	return Receipt{Release: res.Release, Unchanged: res.Unchanged, Proof: res.Proof}, err
+	return Receipt(res), err
 }
 
 // readSmall reads a blob of at most limit bytes, verified.

@@ -3,6 +3,7 @@ package upstream
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -36,8 +37,8 @@ entries:
     dependencies:
     - condition: a.b
       name: x
-      version: 1.x.x
-    - name: y
+      version: ^1.x.x
+    - name: -y
     deprecated: true
     description: 'it''s one
       of several
@@ -68,6 +69,12 @@ entries:
 generated: "2024-05-01T06:16:50Z"
 serverInfo: {}
 `
+
+func sorted(x Index) Index {
+	x.Charts = slices.Clone(x.Charts)
+	slices.SortFunc(x.Charts, func(a, b Chart) int { return strings.Compare(a.Name, b.Name) })
+	return x
+}
 
 func TestParse(t *testing.T) {
 	x, ok := scanYAML([]byte(common), DefaultLimits())

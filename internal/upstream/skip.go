@@ -1,5 +1,7 @@
 package upstream
 
+import "bytes"
+
 // value skips what stands behind a key at a column: a scalar, or a block on the
 // lines below. It ends at the first line that belongs to something else.
 func (s *scanner) value(column, depth int) bool {
@@ -68,6 +70,10 @@ func (s *scanner) atKey() bool {
 	return ok
 }
 
+// indicators are the characters with which no plain scalar begins, or only in
+// ways that are left to the complete reader.
+var indicators = []byte("-?:,[]{}#&*!|>'\"%@`")
+
 // scalar skips a scalar that begins here. parent is the column of the key or
 // dash in front; its further lines are deeper.
 func (s *scanner) scalar(parent int) bool {
@@ -79,7 +85,7 @@ func (s *scanner) scalar(parent int) bool {
 	case string(s.text) == "[]", string(s.text) == "{}":
 		s.next()
 		return s.column <= parent
-	case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '/', c == '.', c == '(', c == '_', c == '~', c == '<', c == '+', c == '$', c >= 0x80:
+	case bytes.IndexByte(indicators, c) < 0, c == '-' && len(s.text) > 1 && s.text[1] != ' ':
 		for {
 			if !unbroken(s.text) {
 				return false

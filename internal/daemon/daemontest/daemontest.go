@@ -185,6 +185,7 @@ func Try(t testing.TB, opt Options) (*Server, error) {
 	select {
 	case s.Addr = <-address:
 	case <-s.ended:
+		s.asked.Store(true) // its end is what is told
 		return nil, fmt.Errorf("the server did not start: %w\n%s", errOr(s.err), s.said.notable())
 	case <-time.After(Patience):
 		s.Kill()

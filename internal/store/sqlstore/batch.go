@@ -314,7 +314,7 @@ func (b *batch) finish() error {
 			return err
 		}
 		if n != 1 {
-			return problem.New(problem.Unavailable, "log-head", "Another process moved the log at the same time. Nothing was changed.").
+			return problem.New(problem.Unavailable, "log-head", "another process moved the log at the same time; nothing was changed").
 				Suggest("repeat the request; if this goes on, see that one database is used by one kind of chartkeep alone")
 		}
 		g.state = st

@@ -153,7 +153,7 @@ func fault(verb string, err error) error {
 		return err
 	}
 	unavailable := func(what string) error {
-		return problem.New(problem.Unavailable, "database", "The database %s. Nothing was changed.", what).
+		return problem.New(problem.Unavailable, "database", "the database %s; nothing was changed", what).
 			Suggest("tell the operator of this server; the same request can be repeated later").
 			Because(fmt.Errorf("%s: %w", verb, err))
 	}

@@ -59,7 +59,7 @@ func (s *Store) openLogs(ctx context.Context) error {
 		return err
 	}
 	if origin != s.config.Origin {
-		return problem.New(problem.Unavailable, "log-origin", "The log key names the log %q, but this database holds the log %q.", s.config.Origin, origin).
+		return problem.New(problem.Unavailable, "log-origin", "the log key names the log %q, but this database holds the log %q", s.config.Origin, origin).
 			Suggest("start with the log key that belongs to this database")
 	}
 	for log := releaseLog; log <= auditLog; log++ {
@@ -118,7 +118,7 @@ func (s *Store) readHead(ctx context.Context, log int, row func(ctx context.Cont
 		return nil, fmt.Errorf("read log edge: %w", err)
 	}
 	if edge.Root() != st.root {
-		return nil, problem.New(problem.Disproven, "log-head", "The leaves of log %q do not have the root that its head was signed for.", s.origin(log)).
+		return nil, problem.New(problem.Disproven, "log-head", "the leaves of log %q do not have the root that its head was signed for", s.origin(log)).
 			With("size", "%d", st.size).
 			With("signed root", "%x", st.root).
 			With("computed root", "%x", edge.Root()).
@@ -138,7 +138,7 @@ func (s *Store) readHead(ctx context.Context, log int, row func(ctx context.Cont
 // PostgreSQL moved to a standby that had not received everything. Going on
 // would sign two histories of one log.
 func (s *Store) rolledBack(log int, known, found *logState) error {
-	return problem.New(problem.Disproven, "log-rollback", "The database went back behind what log %q had already signed. Nothing was changed.", s.origin(log)).
+	return problem.New(problem.Disproven, "log-rollback", "the database went back behind what log %q had already signed; nothing was changed", s.origin(log)).
 		With("signed", "%d leaves, root %x", known.size, known.root).
 		With("found", "%d leaves, root %x", found.size, found.root).
 		Suggest("stop the server and find out which history was lost; do not publish from this database")
@@ -174,7 +174,7 @@ func (s *Store) hashes(ctx context.Context, log, level int, from, to int64) ([]t
 }
 
 func (s *Store) hole(log, level int, from, to int64) error {
-	return problem.New(problem.Disproven, "log-hole", "Log %q lacks rows of level %d between %d and %d.", s.origin(log), level, from, to).
+	return problem.New(problem.Disproven, "log-hole", "log %q lacks rows of level %d between %d and %d", s.origin(log), level, from, to).
 		Suggest("stop the server and restore the database from a backup")
 }
 
@@ -238,7 +238,7 @@ func (s *Store) Tile(ctx context.Context, level int, n int64, width int) ([]byte
 }
 
 func beyondTree(size int64) error {
-	return problem.New(problem.NotFound, "log-range", "The log has no such entry yet.").With("log size", "%d", size)
+	return problem.New(problem.NotFound, "log-range", "the log has no such entry yet").With("log size", "%d", size)
 }
 
 // Entries implements release.LogReader. Cost: a range of width rows.
@@ -270,7 +270,7 @@ func (s *Store) Leaf(ctx context.Context, index int64) ([]byte, error) {
 	var b []byte
 	err := s.queryRow(ctx, "SELECT entry FROM leaf WHERE log = ? AND idx = ?", releaseLog, index).Scan(&b)
 	if notFound(err) {
-		return nil, problem.New(problem.NotFound, "log-range", "The log has no leaf %d.", index)
+		return nil, problem.New(problem.NotFound, "log-range", "the log has no leaf %d", index)
 	}
 	return b, fault("read leaf", err)
 }

@@ -69,7 +69,7 @@ func (s *Store) write(ctx context.Context, durable bool, run func(*batch) error)
 }
 
 func errClosing() error {
-	return problem.New(problem.Unavailable, "stopping", "The server is stopping. Nothing was changed.").
+	return problem.New(problem.Unavailable, "stopping", "the server is stopping; nothing was changed").
 		Suggest("repeat the request")
 }
 
@@ -213,7 +213,7 @@ func unknownOutcome(err error) error {
 	if collided(err) {
 		return err
 	}
-	return problem.New(problem.Unavailable, "commit", "The database failed while it stored the change. Whether it was stored is not known.").
+	return problem.New(problem.Unavailable, "commit", "the database failed while it stored the change; whether it was stored is not known").
 		Suggest("repeat the request: what was stored is then answered as unchanged").
 		Because(fmt.Errorf("commit: %w", err))
 }
@@ -293,14 +293,6 @@ func (w *writer) row(ctx context.Context, query string, args ...any) scanner {
 		return failedRow{err}
 	}
 	return st.QueryRowContext(ctx, args...)
-}
-
-func (w *writer) rows(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	st, err := w.prepare(ctx, query)
-	if err != nil {
-		return nil, err
-	}
-	return st.QueryContext(ctx, args...)
 }
 
 // scanner is a row, or the error that kept us from it.

@@ -187,7 +187,7 @@ func (s *Store) migrate(ctx context.Context) error {
 		sum := hex.EncodeToString(h[:])
 		if was, ok := done[name]; ok {
 			if was != sum {
-				return problem.New(problem.Unavailable, "migration", "The database was made with another text of migration %s.", name).
+				return problem.New(problem.Unavailable, "migration", "the database was made with another text of migration %s", name).
 					Suggest("run the version of chartkeep that made it, or restore a backup")
 			}
 			delete(done, name)
@@ -198,7 +198,7 @@ func (s *Store) migrate(ctx context.Context) error {
 		}
 	}
 	for name := range done {
-		return problem.New(problem.Unavailable, "migration", "The database is newer than this program: it has migration %s.", name).
+		return problem.New(problem.Unavailable, "migration", "the database is newer than this program: it has migration %s", name).
 			Suggest("run the version of chartkeep that made it, or a newer one")
 	}
 	return nil
