@@ -233,7 +233,7 @@ func distance(a, b string) int {
 
 func (c *Config) check() error {
 	if (c.TLSCert == "") != (c.TLSKey == "") {
-		return problem.New(problem.Invalid, "config-tls", "tLS needs both tls-cert and tls-key, and one is missing")
+		return problem.New(problem.Invalid, "config-tls", "TLS needs both tls-cert and tls-key, and one is missing")
 	}
 	if c.LogFormat != "text" && c.LogFormat != "json" {
 		return problem.New(problem.Invalid, "config-value", "log-format is text or json, not %q", c.LogFormat)
