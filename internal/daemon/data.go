@@ -47,13 +47,13 @@ func openFolder(path string, exclusive bool) (*folder, error) {
 	}
 	for _, dir := range []string{path, filepath.Join(path, dirCache)} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return nil, problem.New(problem.Unavailable, "data-folder", "the data folder %s cannot be made", path).Because(err).
+			return nil, problem.New(problem.Unavailable, "data-folder", "the data folder %s cannot be made: %v", path, err).
 				Suggest("give a folder that this user may write to: chartkeep serve --data DIR")
 		}
 	}
 	f, err := os.OpenFile(filepath.Join(path, fileLock), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, problem.New(problem.Unavailable, "data-folder", "the data folder %s cannot be written to", path).Because(err).
+		return nil, problem.New(problem.Unavailable, "data-folder", "the data folder %s cannot be written to: %v", path, err).
 			Suggest("see who owns it: ls -ld %s", path)
 	}
 	mode := syscall.LOCK_SH

@@ -275,14 +275,14 @@ func TestBearer(t *testing.T) {
 
 	// It ends with what it was made from.
 	secret, tok := r.token(access.Grant{Role: access.RoleMaintainer, Project: "demo"}, time.Hour)
-	token, _, expires, err := r.MintBearer(r.ctx, r.as(secret), scope("repository:demo/web:pull"), "")
+	token, _, _, err := r.MintBearer(r.ctx, r.as(secret), scope("repository:demo/web:pull"), "")
 	r.ok(err)
 	r.as(token)
 	r.ok(r.RevokeToken(r.ctx, r.admin, tok.ID))
 	if _, err := r.Authenticate(r.ctx, token); problem.KindOf(err) != problem.Unauthenticated {
 		t.Errorf("a bearer of a revoked token: %v", err)
 	}
-	token, _, expires, err = r.MintBearer(r.ctx, r.admin, scope("repository:demo/web:pull"), "")
+	token, _, expires, err := r.MintBearer(r.ctx, r.admin, scope("repository:demo/web:pull"), "")
 	r.ok(err)
 	r.now = expires
 	_, err = r.Authenticate(r.ctx, token)

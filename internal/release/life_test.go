@@ -28,51 +28,7 @@ func TestStaged(t *testing.T) {
 	if rel.State != release.Staged || res.Receipt.Release.State != release.Staged {
 		t.Fatalf("states %s, %s", rel.State, res.Receipt.Release.State)
 	}
-	hidden := func(c release.Caller) []string {
-		var seen []string
-		look := func(what string, err error) {
-			switch problem.KindOf(err) {
-			case problem.NotFound:
-			default:
-				if err != nil {
-					t.Fatalf("%s: %v", what, err)
-				}
-				seen = append(seen, what)
-			}
-		}
-		_, _, err := r.OpenArchive(r.ctx, c, "strict", "web-1.0.0.tgz")
-		look("archive", err)
-		_, _, err = r.ProofFile(r.ctx, c, "strict", "web-1.0.0.tgz.tlog-proof")
-		look("proof file", err)
-		_, err = r.Proof(r.ctx, c, "strict", "web", "1.0.0")
-		look("proof", err)
-		for _, version := range []string{"1.0.0", "latest"} {
-			_, err = r.Release(r.ctx, c, "strict", "web", version)
-			look("release "+version, err)
-		}
-		_, err = r.Releases(r.ctx, c, "strict", "web")
-		look("releases", err)
-		for _, repo := range []string{"strict/web", "strict/db"} {
-			_, err = r.GetManifest(r.ctx, c, repo, "1.0.0")
-			look("tag of "+repo, err)
-			tags, _, err := r.Tags(r.ctx, c, repo, "", 10)
-			r.ok(err)
-			if len(tags) > 0 {
-				seen = append(seen, "tags of "+repo)
-			}
-		}
-		if list, _, err := r.Charts(r.ctx, c, "strict", "", 10); err != nil || len(list) > 0 {
-			seen = append(seen, "charts")
-		}
-		if len(r.index(c, "strict", false))+len(r.index(c, "strict", true)) > 0 {
-			seen = append(seen, "index")
-		}
-		if names, _, err := r.Catalog(r.ctx, c, "", 10); err != nil || len(names) > 0 {
-			seen = append(seen, "catalogue")
-		}
-		return seen
-	}
-	if seen := hidden(reader); len(seen) > 0 {
+	if seen := r.waysIn(reader); len(seen) > 0 {
 		t.Errorf("a reader sees: %s", strings.Join(seen, ", "))
 	}
 	if got, err := r.served(publisher, "strict", "web-1.0.0.tgz"); err != nil || !bytes.Equal(got, archive) {
@@ -91,7 +47,7 @@ func TestStaged(t *testing.T) {
 			t.Errorf("%s is %s", name, receipt.Release.State)
 		}
 	}
-	if seen := hidden(reader); len(seen) != 13 {
+	if seen := r.waysIn(reader); len(seen) != 13 {
 		t.Errorf("a reader sees %d of 13 ways: %s", len(seen), strings.Join(seen, ", "))
 	}
 	if m, err := r.GetManifest(r.ctx, reader, "strict/db", "1.0.0"); err != nil || !bytes.Equal(m.Bytes, oci.doc.bytes()) {
@@ -115,18 +71,62 @@ func TestStaged(t *testing.T) {
 	}
 }
 
+// waysIn lists through which ways a reader sees anything of project strict.
+func (r *registry) waysIn(c release.Caller) []string {
+	r.Helper()
+	var seen []string
+	look := func(what string, err error) {
+		switch problem.KindOf(err) {
+		case problem.NotFound:
+		default:
+			if err != nil {
+				r.Fatalf("%s: %v", what, err)
+			}
+			seen = append(seen, what)
+		}
+	}
+	_, _, err := r.OpenArchive(r.ctx, c, "strict", "web-1.0.0.tgz")
+	look("archive", err)
+	_, _, err = r.ProofFile(r.ctx, c, "strict", "web-1.0.0.tgz.tlog-proof")
+	look("proof file", err)
+	_, err = r.Proof(r.ctx, c, "strict", "web", "1.0.0")
+	look("proof", err)
+	for _, version := range []string{"1.0.0", "latest"} {
+		_, err = r.Release(r.ctx, c, "strict", "web", version)
+		look("release "+version, err)
+	}
+	_, err = r.Releases(r.ctx, c, "strict", "web")
+	look("releases", err)
+	for _, repo := range []string{"strict/web", "strict/db"} {
+		_, err = r.GetManifest(r.ctx, c, repo, "1.0.0")
+		look("tag of "+repo, err)
+		tags, _, err := r.Tags(r.ctx, c, repo, "", 10)
+		r.ok(err)
+		if len(tags) > 0 {
+			seen = append(seen, "tags of "+repo)
+		}
+	}
+	if list, _, err := r.Charts(r.ctx, c, "strict", "", 10); err != nil || len(list) > 0 {
+		seen = append(seen, "charts")
+	}
+	if len(r.index(c, "strict", false))+len(r.index(c, "strict", true)) > 0 {
+		seen = append(seen, "index")
+	}
+	if names, _, err := r.Catalog(r.ctx, c, "", 10); err != nil || len(names) > 0 {
+		seen = append(seen, "catalogue")
+	}
+	return seen
+}
+
 func TestImport(t *testing.T) {
 	r := newRegistry(t)
 	r.project("old", release.ProjectOptions{Importing: true})
 	created := time.Date(2020, 1, 2, 3, 4, 5, 0, time.UTC)
-	take := func(name, version string, from release.ImportOrigin) (release.Receipt, error) {
-		return r.ImportRelease(r.ctx, through(r.admin, audit.DoorImport), "old", bytes.NewReader(charttest.Build(t, name, version, nil)), nil, from)
-	}
 	versions := []string{"v1.0.0", "1.0.0+a", "1.0.0+b", "1.1", "nightly", "2.0.0"}
 	for _, version := range versions {
 		archive := charttest.Build(t, "web", version, nil)
 		for again := range 2 {
-			receipt, err := take("web", version, release.ImportOrigin{URL: "https://charts.example.test", Created: created, Digest: sum(archive)})
+			receipt, err := r.take("web", version, release.ImportOrigin{URL: "https://charts.example.test", Created: created, Digest: sum(archive)})
 			r.ok(err)
 			r.proven(&receipt)
 			if receipt.Unchanged != (again == 1) || !receipt.Release.Legacy {
@@ -146,24 +146,6 @@ func TestImport(t *testing.T) {
 	}
 	if ix := r.index(r.admin, "old", false); len(ix) != len(versions) {
 		t.Errorf("index %v", ix)
-	}
-	for _, c := range []struct {
-		name, version string
-		from          release.ImportOrigin
-		kind          problem.Kind
-		rule          string
-	}{
-		{"web", "3.0.0", release.ImportOrigin{Digest: sum([]byte("x"))}, problem.Disproven, "import-digest"},
-		{"Web", "3.0.0", release.ImportOrigin{}, problem.Invalid, "chart-name-case"},
-		{"web", "3.0 .0", release.ImportOrigin{}, problem.Invalid, "chart-version"},
-		{"web", "1.0.0_a", release.ImportOrigin{}, problem.Invalid, "import-version"}, // the tag of 1.0.0+a
-		{"web", "sha256-" + strings.Repeat("a", 64), release.ImportOrigin{}, problem.Invalid, "import-version"},
-		{"web", strings.Repeat("9", 129), release.ImportOrigin{}, problem.Invalid, "import-version"},
-	} {
-		_, err := take(c.name, c.version, c.from)
-		if p, ok := problem.As(err); !ok || p.Kind != c.kind || p.Rule != c.rule {
-			t.Errorf("%s %s: %v (rule %q)", c.name, c.version, err, ruleOf(err))
-		}
 	}
 	_, err := r.ImportRelease(r.ctx, r.admin, "old", bytes.NewReader(charttest.Build(t, "web", "v1.0.0", map[string]string{"a": "b"})), nil, release.ImportOrigin{})
 	r.refused(err, problem.Immutable, "overwrite")
@@ -188,7 +170,7 @@ func TestImport(t *testing.T) {
 	}
 	_, err = r.CutOver(r.ctx, r.admin, "old")
 	r.refused(err, problem.Conflict, "project-not-importing")
-	_, err = take("web", "v9.0.0", release.ImportOrigin{})
+	_, err = r.take("web", "v9.0.0", release.ImportOrigin{})
 	r.refused(err, problem.Conflict, "project-not-importing")
 	_, err = r.push("old", charttest.Build(t, "web", "1.0.0", nil), nil)
 	r.refused(err, problem.Immutable, "build-metadata")
@@ -211,6 +193,36 @@ func TestImport(t *testing.T) {
 	}
 	_, err = r.put("old/web", "weekly", body)
 	r.ok(err)
+}
+
+// take imports a chart into project old.
+func (r *registry) take(name, version string, from release.ImportOrigin) (release.Receipt, error) {
+	return r.ImportRelease(r.ctx, through(r.admin, audit.DoorImport), "old", bytes.NewReader(charttest.Build(r, name, version, nil)), nil, from)
+}
+
+func TestImportRefusals(t *testing.T) {
+	r := newRegistry(t)
+	r.project("old", release.ProjectOptions{Importing: true})
+	_, err := r.take("web", "1.0.0+a", release.ImportOrigin{})
+	r.ok(err)
+	for _, c := range []struct {
+		name, version string
+		from          release.ImportOrigin
+		kind          problem.Kind
+		rule          string
+	}{
+		{"web", "3.0.0", release.ImportOrigin{Digest: sum([]byte("x"))}, problem.Disproven, "import-digest"},
+		{"Web", "3.0.0", release.ImportOrigin{}, problem.Invalid, "chart-name-case"},
+		{"web", "3.0 .0", release.ImportOrigin{}, problem.Invalid, "chart-version"},
+		{"web", "1.0.0_a", release.ImportOrigin{}, problem.Invalid, "import-version"}, // the tag of 1.0.0+a
+		{"web", "sha256-" + strings.Repeat("a", 64), release.ImportOrigin{}, problem.Invalid, "import-version"},
+		{"web", strings.Repeat("9", 129), release.ImportOrigin{}, problem.Invalid, "import-version"},
+	} {
+		_, err := r.take(c.name, c.version, c.from)
+		if p, ok := problem.As(err); !ok || p.Kind != c.kind || p.Rule != c.rule {
+			t.Errorf("%s %s: %v (rule %q)", c.name, c.version, err, ruleOf(err))
+		}
+	}
 }
 
 func TestYank(t *testing.T) {

@@ -208,6 +208,9 @@ func (s *Service) putOther(ctx context.Context, c Caller, p *Project, rest strin
 	action := access.ChartPush
 	if p.Kind == KindCharts {
 		action = access.AttestAttach
+		if err := checkBeside(doc); err != nil {
+			return ManifestResult{}, err
+		}
 		for _, tag := range ref.Tags {
 			if p.State == ProjectImporting && !fallbackTag(tag) {
 				// History may hold versions of any look, and its tags come first.
@@ -237,6 +240,20 @@ func (s *Service) putOther(ctx context.Context, c Caller, p *Project, rest strin
 		return ManifestResult{}, err
 	}
 	return ManifestResult{Digest: m.Digest, Subject: m.Subject, Tags: ref.Tags}, nil
+}
+
+// checkBeside holds what may stand beside charts to the image specification,
+// and keeps charts from coming in under another config, past the claim.
+func checkBeside(doc *ociDocument) error {
+	if doc.SchemaVersion != 2 {
+		return badManifest("its schemaVersion is %d, and manifests and indexes have 2", doc.SchemaVersion)
+	}
+	for _, l := range doc.Layers {
+		if l.MediaType == helmChart {
+			return badManifest("it has a Helm chart as a layer, and its config is not that of a Helm chart")
+		}
+	}
+	return nil
 }
 
 // mayMove says whether a tag may leave the manifest that it stands on. In

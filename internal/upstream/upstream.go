@@ -110,7 +110,7 @@ func tooLarge(format string, args ...any) *problem.Error {
 // Parse reads an index. Errors are problem.Invalid for what is not an index,
 // or not a whole one, and problem.TooLarge for what is over a limit. It is safe
 // for concurrent use. Cost: linear in the bytes; for 100,000 versions (85 MB
-// of YAML as Helm writes it) see docs/upstream.md.
+// of YAML as Helm writes it) about 1 s and 50 MB, going by the figures in docs/upstream.md.
 func Parse(b []byte, lim Limits) (Index, error) {
 	lim = lim.orDefault()
 	if len(b) > lim.Bytes {

@@ -280,10 +280,9 @@ func (e *bareEngine) write(batch []bareClaim) (err error) {
 	return err
 }
 
-// BenchmarkRead measures the look-ups of the hot paths in a database of
-// 100,000 releases, each time of another row.
-func BenchmarkRead(b *testing.B) {
-	const releases = 100_000
+// benchStore is a store with releases, 200 projects and 1000 tokens.
+func benchStore(b *testing.B, releases int) (*sqlstore.Store, release.Project) {
+	b.Helper()
 	d := newSQLite(b)
 	s := d.open(b, nil)
 	project := someProject(b, s)
@@ -308,6 +307,14 @@ func BenchmarkRead(b *testing.B) {
 		_, err := s.Claim(context.Background(), benchClaim(project, i))
 		return err
 	}, b)
+	return s, project
+}
+
+// BenchmarkRead measures the look-ups of the hot paths in a database of
+// 100,000 releases, each time of another row.
+func BenchmarkRead(b *testing.B) {
+	const releases = 100_000
+	s, project := benchStore(b, releases)
 	ctx := context.Background()
 	for _, read := range []struct {
 		name string

@@ -124,6 +124,7 @@ func TestOtherLog(t *testing.T) {
 
 // TestTriggers tries by hand what no code of ours does.
 func TestTriggers(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, d database) {
 		s := d.open(t, nil)
 		p := someProject(t, s)
@@ -192,6 +193,7 @@ func dump(t testing.TB, db *sql.DB) string {
 // TestDamagedLog changes rows of the log as a bad disk or an intruder would,
 // and expects that nothing is signed or proven on top of it.
 func TestDamagedLog(t *testing.T) {
+	t.Parallel()
 	for name, damage := range map[string]string{
 		"hash of a new leaf": "UPDATE leaf SET hash = (SELECT hash FROM leaf WHERE log = 1 AND idx = 0) WHERE log = 1 AND idx = 299",
 		"root of a tile":     "UPDATE tile SET root = (SELECT hash FROM leaf WHERE log = 1 AND idx = 0) WHERE log = 1",
@@ -238,6 +240,7 @@ func TestDamagedLog(t *testing.T) {
 // TestDamagedLeaf changes an old leaf, which no root shows that is computed
 // from the right edge. No proof of it is handed out, and the others hold.
 func TestDamagedLeaf(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, d database) {
 		s := d.open(t, nil)
 		someProject(t, s)
@@ -265,6 +268,7 @@ func TestDamagedLeaf(t *testing.T) {
 
 // TestRollback puts the database of a running server back to an older state.
 func TestRollback(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, d database) {
 		s := d.open(t, nil)
 		someProject(t, s)
@@ -307,6 +311,7 @@ func TestLosingRace(t *testing.T) {
 
 // TestReplicas runs two stores on one PostgreSQL, as two servers do.
 func TestReplicas(t *testing.T) {
+	t.Parallel()
 	d := newPostgres(t)
 	stores := []storetest.LedgerStore{d.open(t, nil), d.open(t, nil)}
 	p := someProject(t, stores[0].(*sqlstore.Store))
@@ -366,7 +371,7 @@ func TestDeadlock(t *testing.T) {
 		})
 	}()
 	for waits := 0; waits == 0; { // until the store waits for x
-		if err := db.QueryRow("SELECT COUNT(*) FROM pg_locks WHERE NOT granted").Scan(&waits); err != nil {
+		if err := db.QueryRow("SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'").Scan(&waits); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -401,6 +406,7 @@ func TestReconnect(t *testing.T) {
 // TestHeldDatabase shows what becomes of writers while another process holds
 // SQLite's one lock: they are told so, and it is no internal error.
 func TestHeldDatabase(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("waits as long as SQLite does, ten seconds")
 	}

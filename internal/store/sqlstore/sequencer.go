@@ -4,8 +4,12 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"errors"
 	"fmt"
 	"runtime/debug"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/chartkeep/chartkeep/internal/problem"
 )
@@ -212,6 +216,9 @@ func (q *sequencer) try(ops []*operation) (at stage, err error) {
 func unknownOutcome(err error) error {
 	if collided(err) {
 		return err
+	}
+	if e, ok := errors.AsType[*sqlite.Error](err); ok && e.Code()&0xff == sqlite3.SQLITE_FULL {
+		return fault("commit", err) // the commit's own page found no room, so there is none
 	}
 	return problem.New(problem.Unavailable, "commit", "the database failed while it stored the change; whether it was stored is not known").
 		Suggest("repeat the request: what was stored is then answered as unchanged").

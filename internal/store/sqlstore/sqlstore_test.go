@@ -71,6 +71,7 @@ func TestSQLite(t *testing.T)   { suite(t, newSQLite) }
 func TestPostgres(t *testing.T) { suite(t, newPostgres) }
 
 func suite(t *testing.T, place func(testing.TB) database) {
+	t.Parallel()
 	storetest.Ledger(t, func(t *testing.T) storetest.OpenLedger {
 		d := place(t)
 		return func(t *testing.T, now func() time.Time) storetest.LedgerStore { return d.open(t, now) }
