@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -283,6 +284,57 @@ func TestDoctor(t *testing.T) {
 	for _, f := range Doctor(t.Context(), cfg) {
 		if f.Result == "fail" {
 			t.Errorf("%s: %s", f.Name, f.Detail)
+		}
+	}
+}
+
+// What was refused leaves nothing in the blob folder: neither bytes for a name
+// that is held, in whichever way, nor what is no chart.
+func TestRefusedPushLeavesNothing(t *testing.T) {
+	cfg := Default()
+	cfg.Data = filepath.Join(t.TempDir(), "data")
+	d, _ := run(t, cfg)
+	if code, body := request(t, d, "POST", "/api/v1/projects", []byte(`{"name":"demo"}`), "Content-Type", "application/json"); code != 201 {
+		t.Fatal(code, body)
+	}
+	files := func() (n int) {
+		err := filepath.WalkDir(d.folder.file(dirBlobs), func(_ string, e fs.DirEntry, err error) error {
+			if err == nil && e.Type().IsRegular() {
+				n++
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if code, body := request(t, d, "POST", "/api/demo/charts", charttest.Build(t, "foo", "1.0.0-2.0.0", nil)); code != 201 {
+		t.Fatal(code, body)
+	}
+	if code, body := request(t, d, "POST", "/api/demo/charts", charttest.Build(t, "web", "1.0.0+a", nil)); code != 201 {
+		t.Fatal(code, body)
+	}
+	before := files()
+	for name, offered := range map[string]struct {
+		archive []byte
+		code    int
+	}{
+		"other bytes":          {charttest.Build(t, "web", "1.0.0+a", map[string]string{"x": "y"}), 409},
+		"build metadata":       {charttest.Build(t, "web", "1.0.0+b", nil), 409},
+		"no build metadata":    {charttest.Build(t, "web", "1.0.0", nil), 409},
+		"the same file name":   {charttest.Build(t, "foo-1.0.0", "2.0.0", nil), 409},
+		"no chart":             {[]byte("not a chart"), 400},
+		"no strict version":    {charttest.Build(t, "web", "v2.0.0", nil), 400},
+		"half of a chart":      {charttest.Build(t, "web", "3.0.0", nil)[:100], 400},
+		"the released bytes":   {charttest.Build(t, "web", "1.0.0+a", nil), 201},
+		"bytes behind a chart": {append(charttest.Build(t, "web", "4.0.0", nil), "more"...), 400},
+	} {
+		if code, body := request(t, d, "POST", "/api/demo/charts", offered.archive); code != offered.code {
+			t.Errorf("%s: %d %s", name, code, body)
+		}
+		if n := files(); n != before {
+			t.Errorf("%s: %d files in the blob folder, %d before", name, n, before)
 		}
 	}
 }

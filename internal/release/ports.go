@@ -188,10 +188,11 @@ type Projects interface {
 	// AllProjects lists every project by name. Cost: all of them.
 	AllProjects(ctx context.Context) ([]Project, error)
 
-	// ReleaseByVersion, ReleaseByFile and ReleaseByID are look-ups by a
-	// unique key; problem.NotFound when there is none.
+	// ReleaseByVersion, ReleaseByFile and ReleaseByKey (Release.Key) are
+	// look-ups by a unique key; problem.NotFound when there is none.
 	ReleaseByVersion(ctx context.Context, projectID int64, chart, version string) (Release, error)
 	ReleaseByFile(ctx context.Context, projectID int64, file string) (Release, error)
+	ReleaseByKey(ctx context.Context, projectID int64, chart, key string) (Release, error)
 	// Releases lists a chart's releases, newest version first. Cost: the
 	// chart's releases.
 	Releases(ctx context.Context, projectID int64, chart string) ([]Release, error)

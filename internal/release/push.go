@@ -274,6 +274,9 @@ func (s *Service) newClaim(c Caller, p *Project, a *chart.Archive, prov []byte, 
 func (s *Service) claim(ctx context.Context, c Caller, claim *Claim, a *chart.Archive, store func() error) (Receipt, error) {
 	r := &claim.Release
 	held, err := s.store.ReleaseByFile(ctx, r.ProjectID, r.File)
+	if problem.KindOf(err) == problem.NotFound && r.Key != "" && !r.Legacy {
+		held, err = s.store.ReleaseByKey(ctx, r.ProjectID, r.Chart, r.Key)
+	}
 	switch {
 	case err == nil:
 		claim.MustBeHeld = true

@@ -71,6 +71,11 @@ func (s *Store) ReleaseByFile(ctx context.Context, projectID int64, file string)
 	})
 }
 
+// ReleaseByKey implements release.Projects. One look-up by unique key.
+func (s *Store) ReleaseByKey(ctx context.Context, projectID int64, name, key string) (release.Release, error) {
+	return s.releaseWhere(ctx, name+" "+key, "r.project = ? AND r.chart = ? AND r.version_key = ?", projectID, name, key)
+}
+
 // Releases implements release.Projects. Cost: one range scan over the chart's
 // releases in index order.
 func (s *Store) Releases(ctx context.Context, projectID int64, name string) ([]release.Release, error) {
