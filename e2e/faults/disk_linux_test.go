@@ -186,7 +186,7 @@ func TestDiskFull(t *testing.T) {
 	filler := filepath.Join(disk, "filler")
 	fill(t, filler)
 	for range 4 * len(doors) {
-		tr.push(0, "full", "Whether it was stored is not known")
+		tr.push(0, "full", "no room left", "whether it was stored is not known")
 	}
 	tr.settle()
 	a := tr.ob.get(t.Context(), "/readyz")

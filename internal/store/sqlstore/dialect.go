@@ -85,7 +85,7 @@ func (d dialect) open(dsn string) (write, read *sql.DB, err error) {
 		return nil, nil, fmt.Errorf("open SQLite: %w", err)
 	}
 	params := func(readOnly bool) string {
-		v := url.Values{"_pragma": {"busy_timeout(10000)", "foreign_keys(1)", "cache_size(-32768)", "temp_store(memory)", "mmap_size(1073741824)"}}
+		v := url.Values{"_pragma": {"busy_timeout(10000)", "foreign_keys(1)", "cache_size(-32768)", "temp_store(memory)"}}
 		if readOnly {
 			v.Add("_pragma", "query_only(1)")
 		} else {
