@@ -100,6 +100,12 @@ func (b *blob) Close() error                            { return b.file.Close() 
 func (b *blob) Size() int64                             { return b.file.Size() }
 
 func (b *blob) WriteTo(w io.Writer) (int64, error) {
+	if m, ok := b.file.(memory); ok && m.proven {
+		if _, err := m.Seek(0, io.SeekStart); err != nil {
+			return 0, err
+		}
+		return m.WriteTo(w)
+	}
 	if _, err := b.file.Seek(0, io.SeekStart); err != nil {
 		return 0, err
 	}
@@ -121,7 +127,10 @@ func (b *blob) RangeOK() error {
 }
 
 // memory is a small blob as a BlobFile.
-type memory struct{ *bytes.Reader }
+type memory struct {
+	*bytes.Reader
+	proven bool // its bytes were found to have their digest
+}
 
 func (memory) Close() error { return nil }
 
@@ -129,7 +138,7 @@ func (memory) Close() error { return nil }
 func (s *Service) open(ctx context.Context, d string) (*blob, error) {
 	b, err := s.store.SmallBlob(ctx, d)
 	if err == nil {
-		return &blob{s, memory{bytes.NewReader(b)}, d}, nil
+		return &blob{s, memory{bytes.NewReader(b), false}, d}, nil
 	}
 	if problem.KindOf(err) != problem.NotFound {
 		return nil, err
@@ -143,11 +152,56 @@ func (s *Service) open(ctx context.Context, d string) (*blob, error) {
 
 // openLarge is open for what is known to be an archive.
 func (s *Service) openLarge(ctx context.Context, d string) (*blob, error) {
+	if b, ok := s.recent.get(d); ok {
+		return &blob{s, memory{bytes.NewReader(b), true}, d}, nil
+	}
 	f, err := s.blobs.Open(ctx, d)
 	if err != nil {
 		return nil, missing(err, d)
 	}
-	return &blob{s, f, d}, nil
+	if f.Size() > maxRecentBlob {
+		return &blob{s, f, d}, nil
+	}
+	defer f.Close()
+	buf := bytes.NewBuffer(make([]byte, 0, f.Size()))
+	if _, err := (&blob{s, f, d}).WriteTo(buf); err != nil {
+		return nil, err
+	}
+	s.recent.put(d, buf.Bytes())
+	return &blob{s, memory{bytes.NewReader(buf.Bytes()), true}, d}, nil
+}
+
+// recentBlobs keeps small archives whose bytes were read and found true, since
+// most pulls are of few charts. It is bounded by forgetting everything.
+type recentBlobs struct {
+	mu    sync.RWMutex
+	known map[string][]byte
+	size  int
+}
+
+// Bounds of recentBlobs, in bytes: of one blob, and of all.
+const (
+	maxRecentBlob = 128 << 10
+	maxRecent     = 64 << 20
+)
+
+func (r *recentBlobs) get(d string) ([]byte, bool) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	b, ok := r.known[d]
+	return b, ok
+}
+
+func (r *recentBlobs) put(d string, b []byte) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.known == nil || r.size+len(b) > maxRecent {
+		r.known, r.size = map[string][]byte{}, 0
+	}
+	if _, ok := r.known[d]; !ok {
+		r.known[d] = b
+		r.size += len(b)
+	}
 }
 
 // missing says that a blob which the database names is not in the blob store:

@@ -58,6 +58,7 @@ type Service struct {
 	indexes    indexCache
 	principals principalCache
 	verified   verifiedSet
+	recent     recentBlobs
 	uploads    uploadSlots
 	used       usedTokens
 }
