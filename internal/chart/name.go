@@ -27,14 +27,14 @@ func CheckName(name string) error {
 		return problem.New(problem.Invalid, "chart-name",
 			"the chart name is %d bytes long, and at most %d are allowed", len(name), MaxNameLength).
 			Suggest("set a shorter `name` in Chart.yaml")
-	case component(name):
+	case IsSegment(name):
 		if Reserved(name) {
 			return problem.New(problem.Invalid, "chart-name-reserved",
 				"chart name %q is reserved: it stands for something else in the addresses of a registry", name).
 				Suggest("set another `name` in Chart.yaml")
 		}
 		return nil
-	case component(strings.ToLower(name)):
+	case IsSegment(strings.ToLower(name)):
 		return problem.New(problem.Invalid, "chart-name-case",
 			"chart name %q has upper-case letters, which an OCI repository name may not have", name).
 			Suggest("set `name: %s` in Chart.yaml", strings.ToLower(name))
@@ -42,33 +42,6 @@ func CheckName(name string) error {
 	return problem.New(problem.Invalid, "chart-name",
 		"chart name %q is not of lower-case letters and digits, joined by single dots, one or two underscores, or hyphens", name).
 		Suggest("set a name such as `name: web-frontend` in Chart.yaml")
-}
-
-// component reports whether s is a path component of an OCI repository name.
-func component(s string) bool {
-	alnum := func(i int) bool { return s[i] >= 'a' && s[i] <= 'z' || s[i] >= '0' && s[i] <= '9' }
-	for i := 0; i < len(s); {
-		if !alnum(i) {
-			return false
-		}
-		for i < len(s) && alnum(i) {
-			i++
-		}
-		if i == len(s) {
-			return true
-		}
-		from := i
-		for i < len(s) && !alnum(i) {
-			i++
-		}
-		switch separator := s[from:i]; {
-		case separator == "." || separator == "_" || separator == "__":
-		case strings.Trim(separator, "-") == "":
-		default:
-			return false
-		}
-	}
-	return false
 }
 
 // Reserved reports whether a word has a meaning of its own in the addresses

@@ -150,7 +150,7 @@ func (s *Service) PutManifest(ctx context.Context, c Caller, repo string, ref Ma
 		return ManifestResult{}, err
 	}
 	for _, tag := range ref.Tags {
-		if !tagName(tag) {
+		if !chart.IsTag(tag) {
 			return ManifestResult{}, problem.New(problem.Invalid, "tag", "%.150q is not a tag", tag)
 		}
 	}
@@ -494,7 +494,7 @@ func checkReference(ref string) error {
 	if strings.Contains(ref, ":") {
 		return digest.Check(ref)
 	}
-	if !tagName(ref) {
+	if !chart.IsTag(ref) {
 		return problem.New(problem.Invalid, "tag", "%.150q is neither a tag nor a digest", ref)
 	}
 	return nil

@@ -83,7 +83,7 @@ func (s *Service) update(ctx context.Context, c Caller, name string, action acce
 	ev.Name, ev.Detail, ev.Action = event, detail, action
 	return s.store.UpdateProject(ctx, name, verb, ev, s.now(), func(p Project) (Project, error) {
 		if p.State == ProjectRemoved {
-			return p, problem.New(problem.Gone, "project-removed", "the project %s was removed", p.Name)
+			return p, RefuseRemoved(p.Name)
 		}
 		return change(p)
 	})

@@ -145,7 +145,7 @@ func checkImport(a *chart.Archive, from *ImportOrigin) error {
 	}
 	// The tag has to lead back to the version: 1.0_a and 1.0+a would share one.
 	tag := chart.TagFor(a.Metadata.Version)
-	if !tagName(tag) || chart.VersionForTag(tag) != a.Metadata.Version || fallbackTag(tag) {
+	if !chart.IsTag(tag) || chart.VersionForTag(tag) != a.Metadata.Version || fallbackTag(tag) {
 		return problem.New(problem.Invalid, "import-version", "version %.80q of %s cannot be an OCI tag, so it cannot be served through every door", a.Metadata.Version, a.Metadata.Name).
 			Suggest("leave this release out: Helm cannot install it by its version either")
 	}
@@ -155,15 +155,6 @@ func checkImport(a *chart.Archive, from *ImportOrigin) error {
 			Suggest("find out which of both was released, and import that archive without the index")
 	}
 	return nil
-}
-
-// tagName is the grammar of an OCI tag: distribution specification 1.1.1,
-// "Pulling manifests".
-func tagName(s string) bool {
-	if s == "" || len(s) > 128 || s[0] == '.' || s[0] == '-' {
-		return false
-	}
-	return strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") == ""
 }
 
 func checkProvenance(a *chart.Archive, prov []byte) error {

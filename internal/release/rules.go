@@ -168,6 +168,11 @@ func CheckStateChange(r *Release, yank bool) error {
 	return nil
 }
 
+// RefuseRemoved is the answer to everything about a project that was removed.
+func RefuseRemoved(name string) error {
+	return problem.New(problem.Gone, "project-removed", "the project %s was removed; its names stay taken", name)
+}
+
 // RefuseProject is the answer to a project's name that another one keeps.
 func RefuseProject(name, other string, state ProjectState) error {
 	e := problem.New(problem.Conflict, "project-exists", "there is a project %s already", name)
@@ -207,7 +212,7 @@ func CheckProjectName(name string) error {
 		if chart.Reserved(s) {
 			return bad("project-name-reserved", "%s is a word that addresses of this server need", s)
 		}
-		if !component(s) {
+		if !chart.IsSegment(s) {
 			return bad("project-name", "%q is not a segment of a repository name", s)
 		}
 	}
@@ -235,48 +240,4 @@ func CheckUUID(s string) error {
 		e.Suggest("use %s", lower)
 	}
 	return e
-}
-
-// component is a path-component of the OCI distribution specification 1.1.1,
-// "Pulling manifests": [a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*
-func component(s string) bool {
-	if s == "" {
-		return false
-	}
-	alnum := func(c byte) bool { return c >= 'a' && c <= 'z' || c >= '0' && c <= '9' }
-	for i := 0; i < len(s); {
-		if !alnum(s[i]) {
-			return false
-		}
-		for i < len(s) && alnum(s[i]) {
-			i++
-		}
-		if i == len(s) {
-			return true
-		}
-		j := i
-		for j < len(s) && !alnum(s[j]) {
-			j++
-		}
-		switch sep := s[i:j]; {
-		case sep == "." || sep == "_" || sep == "__" || strings.Trim(sep, "-") == "":
-		default:
-			return false
-		}
-		i = j
-	}
-	return false
-}
-
-// repositoryName says whether a whole repository name keeps the grammar.
-func repositoryName(name string) bool {
-	if len(name) > 255 {
-		return false
-	}
-	for s := range strings.SplitSeq(name, "/") {
-		if !component(s) {
-			return false
-		}
-	}
-	return true
 }

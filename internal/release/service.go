@@ -169,7 +169,7 @@ func (s *Service) find(ctx context.Context, c Caller, path string) (p Project, r
 		if !access.Allowed(c.Principal, req, s.now()) {
 			return p, "", access.Refuse(c.Principal, req, s.now())
 		}
-		return p, "", problem.New(problem.Gone, "project-removed", "the project %s was removed; its names stay taken", p.Name)
+		return p, "", RefuseRemoved(p.Name)
 	}
 	rest = strings.TrimPrefix(strings.TrimPrefix(path, p.Name), "/")
 	return p, rest, nil

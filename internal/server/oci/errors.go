@@ -7,6 +7,7 @@ import (
 	"unicode"
 
 	"github.com/chartkeep/chartkeep/internal/access"
+	"github.com/chartkeep/chartkeep/internal/chart"
 	"github.com/chartkeep/chartkeep/internal/problem"
 	"github.com/chartkeep/chartkeep/internal/server"
 )
@@ -226,7 +227,7 @@ func scopeOf(req *Request) string {
 	case KindDeleteBlob, KindDeleteManifest:
 		return scope + ":pull,push,delete"
 	case KindStartUpload:
-		if req.From != "" && validName(req.From) && req.From != req.Repository {
+		if req.From != "" && chart.IsRepository(req.From) && req.From != req.Repository {
 			return scope + ":pull,push repository:" + req.From + ":pull"
 		}
 	}

@@ -7,8 +7,6 @@ import (
 
 // Bounds of the grammar, in bytes.
 const (
-	maxName     = 255 // specification: many clients limit host and name together to 255
-	maxTag      = 128
 	maxUploadID = 128
 	maxPath     = 1024 // of a whole URL path: a name, a keyword and a sha512 digest fit well
 )
@@ -17,48 +15,6 @@ func lowerAlnum(c byte) bool { return 'a' <= c && c <= 'z' || '0' <= c && c <= '
 
 func tagByte(c byte) bool {
 	return lowerAlnum(c) || 'A' <= c && c <= 'Z' || c == '_' || c == '.' || c == '-'
-}
-
-// validName reports whether s is a repository name:
-//
-//	[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(\/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*
-func validName(s string) bool {
-	if s == "" || len(s) > maxName || !lowerAlnum(s[0]) || !lowerAlnum(s[len(s)-1]) {
-		return false
-	}
-	for i := 1; i < len(s); {
-		c := s[i]
-		if lowerAlnum(c) {
-			i++
-			continue
-		}
-		from := i
-		for s[i] == c { // ends: the last byte is a letter or digit
-			i++
-		}
-		run := i - from
-		switch {
-		case !lowerAlnum(s[i]): // two different separators in a row
-			return false
-		case c == '-', run == 1 && (c == '.' || c == '_' || c == '/'), run == 2 && c == '_':
-		default:
-			return false
-		}
-	}
-	return true
-}
-
-// validTag reports whether s is a tag: [a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}.
-func validTag(s string) bool {
-	if s == "" || len(s) > maxTag || s[0] == '.' || s[0] == '-' {
-		return false
-	}
-	for i := range len(s) {
-		if !tagByte(s[i]) {
-			return false
-		}
-	}
-	return true
 }
 
 // validUploadID accepts what can stand in a URL path as it is. Which ids exist

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/chartkeep/chartkeep/internal/chart"
 	"github.com/chartkeep/chartkeep/internal/digest"
 	"github.com/chartkeep/chartkeep/internal/problem"
 	"github.com/chartkeep/chartkeep/internal/server"
@@ -247,7 +248,7 @@ func (r *Request) setPath(last string) error {
 	if r.Resource <= ResourceCatalog {
 		return nil
 	}
-	if !validName(r.Repository) {
+	if !chart.IsRepository(r.Repository) {
 		name := r.Repository
 		r.Repository = ""
 		return badName(name)
@@ -266,7 +267,7 @@ func (r *Request) setPath(last string) error {
 		case strings.IndexByte(last, ':') >= 0:
 			r.Digest = last
 			return digest.Check(last)
-		case validTag(last):
+		case chart.IsTag(last):
 			r.Tag = last
 		case r.Kind == KindManifest:
 			// The conformance program of version 1.1.1 asks for 404 here.
@@ -298,9 +299,9 @@ func (r *Request) setQuery(u *url.URL) error {
 	case KindPutManifest:
 		return r.setTags(q["tag"])
 	case KindTags:
-		return r.setPage(q, validTag)
+		return r.setPage(q, chart.IsTag)
 	case KindCatalog:
-		return r.setPage(q, validName)
+		return r.setPage(q, chart.IsRepository)
 	case KindReferrers:
 		// A media type has no space: one is a "+" that the client did not escape.
 		r.ArtifactType = strings.ReplaceAll(q.Get("artifactType"), " ", "+")
@@ -347,7 +348,7 @@ func (r *Request) setTags(tags []string) error {
 	}
 	seen := make(map[string]bool, len(tags))
 	for _, t := range tags {
-		if !validTag(t) {
+		if !chart.IsTag(t) {
 			return badTag(t)
 		}
 		if !seen[t] {
@@ -378,8 +379,8 @@ func (r *Request) setPage(q url.Values, valid func(string) bool) error {
 
 func badName(name string) error {
 	e := problem.New(problem.Invalid, RuleName, "%q is not a repository name", clip(name)).
-		With("allowed", "lower-case letters and digits, joined by single '.', '_', '__', or hyphens, in segments divided by '/'; at most %d bytes", maxName)
-	if lower := strings.ToLower(name); lower != name && validName(lower) {
+		With("allowed", "lower-case letters and digits, joined by single '.', '_', '__', or hyphens, in segments divided by '/'; at most %d bytes", chart.MaxRepository)
+	if lower := strings.ToLower(name); lower != name && chart.IsRepository(lower) {
 		e.Suggest("use %s", lower)
 	}
 	return e
@@ -387,7 +388,7 @@ func badName(name string) error {
 
 func badTag(tag string) error {
 	e := problem.New(problem.Invalid, RuleReference, "%q is not a tag", clip(tag)).
-		With("allowed", "letters, digits, '_', '.' and '-', the first neither '.' nor '-'; at most %d bytes", maxTag)
+		With("allowed", "letters, digits, '_', '.' and '-', the first neither '.' nor '-'; at most %d bytes", chart.MaxTag)
 	if strings.Contains(tag, "+") {
 		e.Suggest("write '_' for '+', as Helm does: %s", clip(strings.ReplaceAll(tag, "+", "_")))
 	}

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/chartkeep/chartkeep/internal/chart"
 	"github.com/chartkeep/chartkeep/internal/problem"
 	"github.com/chartkeep/chartkeep/internal/server"
 )
@@ -24,7 +25,7 @@ func (d *Door) startUpload(w http.ResponseWriter, r *http.Request, req *Request)
 	switch {
 	case req.Mount != "":
 		// A source whose name is none is a source that is not known.
-		if req.From == "" || validName(req.From) {
+		if req.From == "" || chart.IsRepository(req.From) {
 			mounted, err := d.registry.MountBlob(r.Context(), c, req.Repository, req.Mount, req.From)
 			if err != nil {
 				return err
