@@ -49,6 +49,9 @@ chartkeep upstream compare index.old.yaml index.yaml --exit-diff -o json`,
 		run: func(_ context.Context, args []string) (result, error) {
 			r, err := compareIndexes(args[0], args[1])
 			if err != nil {
+				if len(r.Events) > 0 {
+					return r, err
+				}
 				return nil, err
 			}
 			if o.exitDiff && len(r.Events) > 0 {
@@ -60,7 +63,8 @@ chartkeep upstream compare index.old.yaml index.yaml --exit-diff -o json`,
 }
 
 // compareIndexes compares two files. A NEW that is no index is an event, since
-// a watcher would see it as one; an OLD that is none leaves nothing to compare.
+// a watcher would see it as one, and an error too: the versions in it could not
+// be compared. An OLD that is none leaves nothing to say.
 func compareIndexes(oldPath, newPath string) (upstreamComparison, error) {
 	lim := upstream.DefaultLimits()
 	read := func(path string) (upstream.Index, error) {
@@ -79,7 +83,8 @@ func compareIndexes(oldPath, newPath string) (upstreamComparison, error) {
 		return upstreamComparison{}, err
 	}
 	var events []upstream.Event
-	switch current, err := read(newPath); {
+	current, err := read(newPath)
+	switch {
 	case err == nil:
 		events = upstream.Compare(old, current)
 	case problem.KindOf(err) == problem.Invalid:
@@ -94,7 +99,7 @@ func compareIndexes(oldPath, newPath string) (upstreamComparison, error) {
 			OldCreated: e.OldCreated, NewCreated: e.NewCreated, Detail: e.Detail,
 		}
 	}
-	return r, nil
+	return r, err
 }
 
 // upstreamComparison is what happened between two states of an index.
