@@ -159,8 +159,8 @@ func (s *Service) openLarge(ctx context.Context, d string) (*blob, error) {
 	if err != nil {
 		return nil, missing(err, d)
 	}
-	if f.Size() > maxRecentBlob {
-		return &blob{s, f, d}, nil
+	if f.Size() > maxRecentBlob || !s.verified.has(d) {
+		return &blob{s, f, d}, nil // what is read once is not worth keeping
 	}
 	defer f.Close()
 	buf := bytes.NewBuffer(make([]byte, 0, f.Size()))
@@ -171,8 +171,9 @@ func (s *Service) openLarge(ctx context.Context, d string) (*blob, error) {
 	return &blob{s, memory{bytes.NewReader(buf.Bytes()), true}, d}, nil
 }
 
-// recentBlobs keeps small archives whose bytes were read and found true, since
-// most pulls are of few charts. It is bounded by forgetting everything.
+// recentBlobs keeps small archives that are read for the second time, and were
+// found true, since most pulls are of few charts. It is bounded by forgetting
+// everything.
 type recentBlobs struct {
 	mu    sync.RWMutex
 	known map[string][]byte
@@ -232,7 +233,7 @@ func (s *Service) mayUpload(ctx context.Context, c Caller, repo string) (Project
 
 // repository finds the project of a repository whose name is well formed.
 func (s *Service) repository(ctx context.Context, c Caller, repo string) (p Project, rest string, err error) {
-	if !repositoryName(repo) {
+	if !chart.IsRepository(repo) {
 		return p, "", problem.New(problem.Invalid, "repository-name", "%.120q is not a name for a repository", repo).
 			Suggest("use lower-case segments: project/chart")
 	}

@@ -165,6 +165,16 @@ func (b *batch) project(id int64) (*batchProject, error) {
 	return b.readProject("id", id)
 }
 
+// standing reads a project that must not be removed: whoever asked before saw
+// it stand, and the removal may have come in between.
+func (b *batch) standing(id int64) (p *batchProject, refusal, err error) {
+	p, err = b.project(id)
+	if err == nil && p.State == release.ProjectRemoved {
+		refusal = release.RefuseRemoved(p.Name)
+	}
+	return p, refusal, err
+}
+
 func (b *batch) readProject(column string, value any) (*batchProject, error) {
 	p, err := scanProject(b.w.row(b.ctx, selectProject+" WHERE "+column+" = ?", value))
 	if err != nil {

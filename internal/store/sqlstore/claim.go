@@ -350,6 +350,10 @@ func (s *Store) Attach(ctx context.Context, a *release.Attachment) (release.Clai
 		if err != nil {
 			return err
 		}
+		var p *batchProject
+		if p, refusal, err = b.standing(r.ProjectID); err != nil || refusal != nil {
+			return err
+		}
 		ev := a.Event
 		ev.Resource = resource(&r)
 		ev.After = a.Digest
@@ -364,10 +368,6 @@ func (s *Store) Attach(ctx context.Context, a *release.Attachment) (release.Clai
 			refusal = release.RefuseProvenance(&r, a.Digest)
 			ev.Name, ev.Outcome, ev.Before = audit.ProvRefused, denied(refusal), r.Provenance
 			return b.record(ev)
-		}
-		p, err := b.project(r.ProjectID)
-		if err != nil {
-			return err
 		}
 		b.change(p)
 		wasStaged := r.State == release.Staged
@@ -431,12 +431,12 @@ func (s *Store) SetState(ctx context.Context, ch *release.StateChange) (release.
 		if err != nil {
 			return err
 		}
+		var p *batchProject
+		if p, refusal, err = b.standing(r.ProjectID); err != nil || refusal != nil {
+			return err
+		}
 		if refusal = release.CheckStateChange(&r, ch.Yank); refusal != nil {
 			return nil // nothing was written
-		}
-		p, err := b.project(r.ProjectID)
-		if err != nil {
-			return err
 		}
 		b.change(p)
 		repo, err := b.repository(r.ProjectID, r.Repository())

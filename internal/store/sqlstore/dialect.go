@@ -85,11 +85,13 @@ func (d dialect) open(dsn string) (write, read *sql.DB, err error) {
 		return nil, nil, fmt.Errorf("open SQLite: %w", err)
 	}
 	params := func(readOnly bool) string {
-		v := url.Values{"_pragma": {"busy_timeout(10000)", "foreign_keys(1)", "cache_size(-32768)", "temp_store(memory)"}}
+		v := url.Values{"_pragma": {"busy_timeout(10000)", "foreign_keys(1)", "temp_store(memory)"}}
 		if readOnly {
-			v.Add("_pragma", "query_only(1)")
+			// There are eight of them, and what is asked for often is
+			// remembered above.
+			v["_pragma"] = append(v["_pragma"], "query_only(1)", "cache_size(-4096)")
 		} else {
-			v["_pragma"] = append(v["_pragma"], "journal_mode(WAL)", "synchronous(FULL)", "wal_autocheckpoint(4000)")
+			v["_pragma"] = append(v["_pragma"], "cache_size(-32768)", "journal_mode(WAL)", "synchronous(FULL)", "wal_autocheckpoint(4000)")
 			v.Set("_txlock", "immediate")
 		}
 		return (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: dsn}).EscapedPath(), RawQuery: v.Encode()}).String()

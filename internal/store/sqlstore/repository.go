@@ -125,6 +125,9 @@ func (s *Store) PutManifest(ctx context.Context, p *release.ManifestPut) error {
 }
 
 func (b *batch) putManifest(p *release.ManifestPut) (refusal, err error) {
+	if _, refusal, err := b.standing(p.ProjectID); err != nil || refusal != nil {
+		return refusal, err
+	}
 	repo, err := b.repository(p.ProjectID, p.Manifest.Repository)
 	if err != nil {
 		return nil, err

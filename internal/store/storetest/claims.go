@@ -261,6 +261,8 @@ func claimState(l *ledger) {
 	if ev := l.lastEvent(audit.RefusedValidation); ev.Outcome.Result != audit.Denied {
 		l.Fatalf("outcome %+v", ev.Outcome)
 	}
+	held, err := l.Claim(l.Context(), offer(l.project, "held", "1.0.0", "first"))
+	l.ok(err)
 	_, err = l.UpdateProject(l.Context(), "demo", "removed", named(audit.ProjectRemoved), start, func(p release.Project) (release.Project, error) {
 		p.State = release.ProjectRemoved
 		return p, nil
@@ -268,7 +270,14 @@ func claimState(l *ledger) {
 	l.ok(err)
 	_, err = l.Claim(l.Context(), offer(l.project, "web", "1.0.0", "first"))
 	l.refused(err, problem.Conflict, "project-state")
-	if l.size() != size+1 { // the removal alone
+	// Whoever asked before the removal comes too late with everything else too.
+	_, err = l.SetState(l.Context(), &release.StateChange{ReleaseID: held.Release.ID, Yank: true, Reason: "broken", Now: start, Event: by("usr-suite")})
+	l.refused(err, problem.Gone, "project-removed")
+	_, err = l.Attach(l.Context(), &release.Attachment{ReleaseID: held.Release.ID, Digest: sha256Of([]byte("prov")), Bytes: []byte("prov"), Now: start, Event: by("usr-suite")})
+	l.refused(err, problem.Gone, "project-removed")
+	late := put(l.project, "held", "late", "sha256-late.sig")
+	l.refused(l.PutManifest(l.Context(), late), problem.Gone, "project-removed")
+	if l.size() != size+2 { // the release and the removal alone
 		l.Fatalf("log size %d after %d", l.size(), size)
 	}
 	_, err = l.ReleaseByVersion(l.Context(), l.project.ID, "web", "1.0.0")
