@@ -277,8 +277,12 @@ func TestDoctor(t *testing.T) {
 	}
 	busy := cfg
 	busy.Listen = d.Addr().String()
-	if r := result("running server", Doctor(t.Context(), busy)); r != "ok" {
+	found := Doctor(t.Context(), busy)
+	if r := result("running server", found); r != "ok" {
 		t.Errorf("the running server is %s", r)
+	}
+	if r := result("data folder", found); r != "ok" {
+		t.Errorf("the folder of the running server is %s", r)
 	}
 	stop()
 	for _, f := range Doctor(t.Context(), cfg) {

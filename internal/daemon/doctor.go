@@ -55,8 +55,11 @@ func Doctor(ctx context.Context, cfg Config) []Finding {
 		return d.findings
 	}
 	f, err := openFolder(cfg.Data, cfg.Database == "")
+	if p, ok := problem.As(err); ok && p.Rule == "data-locked" && d.running(ctx, &cfg) {
+		d.say("data folder", nil, "%s is in use by a server, it seems the running one; stop it to have the rest checked", cfg.Data)
+		return d.findings
+	}
 	if !d.say("data folder", err, "%s can be written to, and no other server uses it", cfg.Data) {
-		d.running(ctx, &cfg)
 		return d.findings
 	}
 	defer f.close()
@@ -101,8 +104,9 @@ func (d *doctor) listener(cfg *Config) {
 	d.skip("address", fmt.Sprintf("%s is taken, by a running server perhaps: %v", cfg.Listen, err))
 }
 
-// running asks the server that holds the folder how it does.
-func (d *doctor) running(ctx context.Context, cfg *Config) {
+// running asks the server that may hold the folder how it does, and says
+// whether one is ready.
+func (d *doctor) running(ctx context.Context, cfg *Config) bool {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	scheme := "http"
@@ -111,19 +115,18 @@ func (d *doctor) running(ctx context.Context, cfg *Config) {
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+cfg.Listen+"/readyz", nil)
 	if err != nil {
-		d.say("running server", err, "")
-		return
+		return d.say("running server", err, "")
 	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
 		d.skip("running server", "none answers at "+cfg.Listen)
-		return
+		return false
 	}
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {
 		err = fmt.Errorf("%s answers %s to /readyz", cfg.Listen, res.Status)
 	}
-	d.say("running server", err, "%s is ready", cfg.Listen)
+	return d.say("running server", err, "%s is ready", cfg.Listen)
 }
 
 func (d *doctor) blobs(ctx context.Context, f *folder) {

@@ -244,7 +244,7 @@ func TestYank(t *testing.T) {
 	r.ok(err)
 	rel, err := r.Yank(r.ctx, r.admin, "demo", "web", "1.1.0", "broken", "it does not start\nat all")
 	r.ok(err)
-	if rel.Yank == nil || rel.Yank.Reason != "broken" || rel.State != release.Yanked {
+	if rel.Yank == nil || rel.Yank.Reason != "broken" || rel.Yank.ByName != "admin" || rel.State != release.Yanked {
 		t.Errorf("yanked %+v", rel)
 	}
 	after, err := r.Index(r.ctx, r.admin, "demo", false)

@@ -321,7 +321,11 @@ func (s *Service) setState(ctx context.Context, c Caller, project, name, version
 		return r, err
 	}
 	ch.ReleaseID, ch.Now, ch.Event = r.ID, s.now(), s.event(c)
-	return s.store.SetState(ctx, ch)
+	r, err = s.store.SetState(ctx, ch)
+	if err == nil && r.Yank != nil {
+		_, r.Yank.ByName = actor(c) // joined when it is read
+	}
+	return r, err
 }
 
 // RefuseDelete records that somebody asked to delete a release, and says why
