@@ -459,6 +459,7 @@ func FuzzYAML(f *testing.F) {
 	for _, s := range []string{"", "yes", "1.2.3", "a b", "\x1b", "\u2028\u202e", "- a", "a: b", "a #b", "0o7", "\xff", "=", "<<"} {
 		f.Add(s, s)
 	}
+	f.Add(strings.Repeat("a\n", 1000), "after a long key") // YAML 1.2.2 §7.4.2
 	f.Fuzz(func(t *testing.T, key, value string) {
 		checkYAML(t, map[string]any{key: []any{value, map[string]any{value: key}}})
 	})

@@ -65,6 +65,9 @@ func (w *yamlWriter) mapping(depth int, inItem bool) error {
 			return err
 		}
 		key := yamlString(t.(string))
+		if len(key) > maxImplicitKey {
+			key = "? " + key + "\n" + indent
+		}
 		switch {
 		case first && inItem:
 			w.out.WriteString(" " + key + ":")
@@ -91,6 +94,10 @@ func (w *yamlWriter) sequence(depth int) error {
 	}
 	return nil
 }
+
+// maxImplicitKey is how long a key may be for a reader to find its ":" behind
+// it (1024 by YAML 1.2.2 §7.4.2); a longer one is announced by "?".
+const maxImplicitKey = 1000
 
 // plain are words that need no quotes.
 var plain = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_./+-]*( [A-Za-z0-9_./+(][A-Za-z0-9_./+()-]*)*$`)
