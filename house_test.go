@@ -27,25 +27,29 @@ const module = "github.com/chartkeep/chartkeep"
 // ARCHITECTURE.md. A name covers the folders below it; the longest name that
 // fits a package is its room. Tests are free, but for the bottom rooms.
 var rooms = map[string][]string{
-	"cmd/chartkeep":     {"internal/cli"},
-	"internal/cli":      {"internal/daemon", "client", "internal/release", "internal/upstream", "internal/chart", "internal/tlog", "internal/access", "internal/audit", "internal/digest", "internal/problem"},
-	"internal/daemon":   {"internal/server", "internal/store", "internal/release", "internal/chart", "internal/tlog", "internal/access", "internal/audit", "internal/digest", "internal/index", "internal/problem"},
-	"client":            {"internal/chart", "internal/tlog", "internal/access", "internal/digest", "internal/problem"},
-	"internal/server":   {"internal/server", "internal/release", "internal/index", "internal/chart", "internal/tlog", "internal/access", "internal/audit", "internal/digest", "internal/problem"},
-	"internal/store":    {"internal/store", "internal/release", "internal/index", "internal/chart", "internal/tlog", "internal/access", "internal/audit", "internal/digest", "internal/problem"},
-	"internal/release":  {"internal/index", "internal/chart", "internal/tlog", "internal/access", "internal/audit", "internal/digest", "internal/problem"},
-	"internal/index":    {"internal/chart", "internal/problem"},
-	"internal/upstream": {"internal/problem"},
-	"internal/audit":    {"internal/access", "internal/problem"},
-	"internal/access":   {"internal/problem"},
-	"internal/chart":    {"internal/digest", "internal/problem"},
-	"internal/tlog":     {"internal/digest", "internal/problem"},
-	"internal/digest":   {"internal/problem"},
-	"internal/problem":  {},
+	"cmd/chartkeep":       {"internal/cli"},
+	"internal/cli":        {"internal/daemon", "client", "internal/release", "internal/watch", "internal/remote", "internal/deployment", "internal/upstream", "internal/chart", "internal/tlog", "internal/access", "internal/audit", "internal/digest", "internal/problem"},
+	"internal/daemon":     {"internal/server", "internal/store", "internal/remote", "internal/release", "internal/watch", "internal/deployment", "internal/upstream", "internal/chart", "internal/tlog", "internal/access", "internal/audit", "internal/digest", "internal/index", "internal/problem"},
+	"client":              {"internal/chart", "internal/tlog", "internal/access", "internal/digest", "internal/problem"},
+	"internal/server":     {"internal/server", "internal/release", "internal/watch", "internal/deployment", "internal/upstream", "internal/index", "internal/chart", "internal/tlog", "internal/access", "internal/audit", "internal/digest", "internal/problem"},
+	"internal/store":      {"internal/store", "internal/release", "internal/watch", "internal/deployment", "internal/upstream", "internal/index", "internal/chart", "internal/tlog", "internal/access", "internal/audit", "internal/digest", "internal/problem"},
+	"internal/release":    {"internal/index", "internal/chart", "internal/tlog", "internal/access", "internal/audit", "internal/digest", "internal/problem"},
+	"internal/remote":     {"internal/remote", "internal/watch", "internal/deployment", "internal/upstream", "internal/chart", "internal/digest", "internal/problem"},
+	"internal/watch":      {"internal/manifest", "internal/deployment", "internal/upstream", "internal/chart", "internal/tlog", "internal/access", "internal/audit", "internal/digest", "internal/problem"},
+	"internal/deployment": {"internal/manifest", "internal/chart", "internal/digest", "internal/problem"},
+	"internal/manifest":   {"internal/chart", "internal/digest", "internal/problem"},
+	"internal/index":      {"internal/chart", "internal/problem"},
+	"internal/upstream":   {"internal/problem"},
+	"internal/audit":      {"internal/access", "internal/problem"},
+	"internal/access":     {"internal/problem"},
+	"internal/chart":      {"internal/digest", "internal/problem"},
+	"internal/tlog":       {"internal/digest", "internal/problem"},
+	"internal/digest":     {"internal/problem"},
+	"internal/problem":    {},
 }
 
 // bottom rooms do no I/O, read no clock and start no goroutine.
-var bottom = []string{"internal/chart", "internal/tlog", "internal/access", "internal/audit", "internal/index", "internal/upstream", "internal/digest", "internal/problem"}
+var bottom = []string{"internal/chart", "internal/tlog", "internal/access", "internal/audit", "internal/index", "internal/upstream", "internal/deployment", "internal/manifest", "internal/digest", "internal/problem"}
 
 // kept from the bottom rooms: packages that reach outside the values given.
 // context is allowed as an argument that is passed on.
@@ -60,6 +64,7 @@ var modules = map[string]string{
 	"github.com/google/go-cmp":            "differences in tests that a person can read",
 	"github.com/jackc/pgx/v5":             "PostgreSQL",
 	"github.com/klauspost/compress":       "inflate and deflate at twice the standard speed, for archives and the index",
+	"github.com/mmcdole/gofeed":           "Atom, RSS and JSON feeds of upstreams",
 	"github.com/prometheus/client_golang": "metrics",
 	"github.com/rogpeppe/go-internal":     "text scripts as tests of the command line",
 	"github.com/spf13/cobra":              "command line with completions",
@@ -69,6 +74,9 @@ var modules = map[string]string{
 	"golang.org/x/crypto":                 "argon2id for passwords",
 	"golang.org/x/mod":                    "sumdb/note and sumdb/tlog: signed notes and Merkle proofs",
 	"golang.org/x/term":                   "passwords without echo, width of the terminal",
+	"helm.sh/helm/v4":                     "Helm's own engine: rendering as Helm does, and its storage",
+	"oras.land/oras-go/v2":                "outbound OCI: token flow, tags, manifests, blobs of upstream registries",
+	"k8s.io/client-go":                    "kubeconfig and the API of clusters whose deployments are read",
 	"modernc.org/sqlite":                  "SQLite without cgo",
 	"sigs.k8s.io/yaml":                    "Helm's own YAML reader, as the oracle of tests",
 }

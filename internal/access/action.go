@@ -25,7 +25,10 @@ const (
 	KeyWrite         Action = "key.write"
 	AuditRead        Action = "audit.read"
 	LogRead          Action = "log.read"
+	WatchRead        Action = "watch.read"
 	UpstreamWrite    Action = "upstream.write"
+	DeploymentWrite  Action = "deployment.write"
+	RouteWrite       Action = "route.write"
 	UpgradePlan      Action = "upgrade.plan"
 	UpgradeReview    Action = "upgrade.review"
 	UpgradeApprove   Action = "upgrade.approve"
@@ -72,7 +75,10 @@ var actionTable = [...]ActionInfo{
 	{KeyWrite, ReachProject, "change signing keys", false},
 	{AuditRead, ReachRead, "read the audit trail", false},
 	{LogRead, ReachRead, "read the entries of the log", false},
+	{WatchRead, ReachRead, "read upstreams, deployments and what happened to them", false},
 	{UpstreamWrite, ReachProject, "change the watched upstreams", false},
+	{DeploymentWrite, ReachProject, "record what runs where", false},
+	{RouteWrite, ReachProject, "decide who is told of events", false},
 	{UpgradePlan, ReachChart, "plan upgrades", false},
 	{UpgradeReview, ReachChart, "review upgrades", false},
 	{UpgradeApprove, ReachChart, "approve upgrades", true},

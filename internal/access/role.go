@@ -32,7 +32,7 @@ type roleRow struct {
 var (
 	readerSet    = setOf(ChartPull)
 	publisherSet = readerSet | setOf(ChartPush, ProvAttach, AttestAttach, PolicyRead)
-	auditorSet   = readerSet | setOf(PolicyRead, AuditRead, LogRead)
+	auditorSet   = readerSet | setOf(PolicyRead, AuditRead, LogRead, WatchRead)
 )
 
 // Every role can pull, so that whoever has any grant in a project may know that
@@ -43,14 +43,14 @@ var roleTable = [...]roleRow{
 	{RoleMaintainer, "publisher that also yanks, archives pre-releases, imports history, asks for tombstones, and deletes in projects of kind artifacts",
 		publisherSet | setOf(ChartYank, ChartUnyank, ChartArchive, HistoryImport, ArtifactDelete, TombstoneRequest)},
 	{RoleReleaseManager, "watches upstreams and plans, reviews and applies upgrades; does not approve them",
-		readerSet | setOf(PolicyRead, UpstreamWrite, UpgradePlan, UpgradeReview, UpgradeApply)},
+		readerSet | setOf(PolicyRead, WatchRead, UpstreamWrite, DeploymentWrite, RouteWrite, UpgradePlan, UpgradeReview, UpgradeApply)},
 	{RoleApprover, "approves upgrades and tombstones that others asked for; people only",
-		readerSet | setOf(PolicyRead, UpgradeApprove, TombstoneApprove)},
+		readerSet | setOf(PolicyRead, WatchRead, UpgradeApprove, TombstoneApprove)},
 	{RoleAuditor, "reads everything, the audit trail and the log included; writes nothing", auditorSet},
 	{RoleProjectOwner, "decides on members, tokens, keys, policy and upstreams of a project; does not push",
-		auditorSet | setOf(PolicyWrite, MemberWrite, TokenWrite, KeyWrite, UpstreamWrite)},
+		auditorSet | setOf(PolicyWrite, MemberWrite, TokenWrite, KeyWrite, UpstreamWrite, DeploymentWrite, RouteWrite)},
 	{RoleInstanceAdmin, "runs the server: projects, accounts and any grant; does not push",
-		auditorSet | setOf(PolicyWrite, MemberWrite, TokenWrite, KeyWrite, UpstreamWrite, ProjectCreate, InstanceAdmin)},
+		auditorSet | setOf(PolicyWrite, MemberWrite, TokenWrite, KeyWrite, UpstreamWrite, DeploymentWrite, RouteWrite, ProjectCreate, InstanceAdmin)},
 }
 
 // roleIndex finds a role in roleTable; it is never written to.

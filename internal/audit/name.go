@@ -49,6 +49,14 @@ const (
 	ProjectCutOver Name = "project.cut-over"
 	ProjectRemoved Name = "project.removed"
 
+	UpstreamAdded      Name = "upstream.added"
+	UpstreamSet        Name = "upstream.set"
+	UpstreamRemoved    Name = "upstream.removed"
+	DeploymentImported Name = "deployment.imported"
+	DeploymentSet      Name = "deployment.set"
+	RouteAdded         Name = "route.added"
+	RouteRemoved       Name = "route.removed"
+
 	IntegrityMismatch Name = "integrity.mismatch"
 	IntegrityMissing  Name = "integrity.missing"
 	LogRollback       Name = "log.rollback-detected"
@@ -113,6 +121,13 @@ var definitions = [...]Definition{
 	{ProjectSet, "the settings of a project were changed", Notice, false},
 	{ProjectCutOver, "the import of a project ended; the strict rules hold from here on", Notice, false},
 	{ProjectRemoved, "a project was removed; its names stay taken", Alert, true},
+	{UpstreamAdded, "an upstream is watched from now on", Notice, false},
+	{UpstreamSet, "what is watched of an upstream, or mirrored, was changed", Notice, false},
+	{UpstreamRemoved, "an upstream is watched no more", Notice, false},
+	{DeploymentImported, "what runs somewhere was read anew", Info, false},
+	{DeploymentSet, "what people say of a deployment was changed", Notice, false},
+	{RouteAdded, "events are sent to somebody from now on", Notice, false},
+	{RouteRemoved, "events are sent to somebody no more", Notice, false},
 	{IntegrityMismatch, "stored bytes do not have the digest in the log", Alert, true},
 	{IntegrityMissing, "bytes of a release are gone from the store", Alert, true},
 	{LogRollback, "the database is behind a checkpoint that was published", Alert, true},

@@ -2,8 +2,8 @@ package chart
 
 // Change is a difference between the files of two archives of a chart.
 type Change struct {
-	Path string
-	Kind string // added, removed, changed (its content), or mode (only whether it is executable)
+	Path string `json:"path"`
+	Kind string `json:"kind"` // added, removed, changed (its content), or mode (only whether it is executable)
 }
 
 // Diff returns the differences from old to new in the order of their paths.

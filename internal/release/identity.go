@@ -297,7 +297,7 @@ func (s *Service) MintSession(ctx context.Context, c Caller) (string, time.Time,
 // CreateAccount makes an account. A robot has no password and works with
 // tokens alone.
 func (s *Service) CreateAccount(ctx context.Context, c Caller, name, kind, password string) (Account, error) {
-	if err := s.instance(ctx, c, access.InstanceAdmin); err != nil {
+	if err := s.AllowInstance(ctx, c, access.InstanceAdmin); err != nil {
 		return Account{}, err
 	}
 	if err := access.CheckAccountName(name); err != nil {
@@ -336,7 +336,7 @@ func (s *Service) hashPassword(password string) (string, error) {
 func (s *Service) SetPassword(ctx context.Context, c Caller, name, password string) error {
 	a, _, err := s.store.AccountByName(ctx, name)
 	if self, _ := actor(c); err != nil || self != a.ID || c.Principal.Of != nil {
-		if err := s.instance(ctx, c, access.InstanceAdmin); err != nil {
+		if err := s.AllowInstance(ctx, c, access.InstanceAdmin); err != nil {
 			return err
 		}
 	}
@@ -355,7 +355,7 @@ func (s *Service) SetPassword(ctx context.Context, c Caller, name, password stri
 // DisableAccount ends an account: neither its password nor its tokens work
 // from now on. Its name stays with it.
 func (s *Service) DisableAccount(ctx context.Context, c Caller, name string) error {
-	if err := s.instance(ctx, c, access.InstanceAdmin); err != nil {
+	if err := s.AllowInstance(ctx, c, access.InstanceAdmin); err != nil {
 		return err
 	}
 	a, _, err := s.store.AccountByName(ctx, name)
@@ -370,7 +370,7 @@ func (s *Service) DisableAccount(ctx context.Context, c Caller, name string) err
 
 // Accounts lists all accounts, to administrators.
 func (s *Service) Accounts(ctx context.Context, c Caller) ([]Account, error) {
-	if err := s.instance(ctx, c, access.InstanceAdmin); err != nil {
+	if err := s.AllowInstance(ctx, c, access.InstanceAdmin); err != nil {
 		return nil, err
 	}
 	return s.store.Accounts(ctx)
@@ -430,7 +430,7 @@ func (s *Service) RevokeGrant(ctx context.Context, c Caller, id string) error {
 func (s *Service) Grants(ctx context.Context, c Caller, account string) ([]AccountGrant, error) {
 	id, name := actor(c)
 	if account != name {
-		if err := s.instance(ctx, c, access.InstanceAdmin); err != nil {
+		if err := s.AllowInstance(ctx, c, access.InstanceAdmin); err != nil {
 			return nil, err
 		}
 		id = ""
@@ -526,7 +526,7 @@ func (s *Service) RevokeToken(ctx context.Context, c Caller, id string) error {
 	cred, err := s.store.TokenByID(ctx, id)
 	self, _ := actor(c)
 	if err != nil || self == "" || cred.Account.ID != self {
-		if err := s.instance(ctx, c, access.InstanceAdmin); err != nil {
+		if err := s.AllowInstance(ctx, c, access.InstanceAdmin); err != nil {
 			return err
 		}
 	}
@@ -546,7 +546,7 @@ func (s *Service) CanI(ctx context.Context, c Caller, account string, action acc
 	}
 	p := c.Principal
 	if _, name := actor(c); account != "" && account != name {
-		if err := s.instance(ctx, c, access.InstanceAdmin); err != nil {
+		if err := s.AllowInstance(ctx, c, access.InstanceAdmin); err != nil {
 			return access.Decision{}, err
 		}
 		a, _, err := s.store.AccountByName(ctx, account)

@@ -23,7 +23,7 @@ func (s *Service) Tile(ctx context.Context, level int, n int64, width int) ([]by
 
 // MayReadLog asks for the right to read leaves: they name private charts.
 func (s *Service) MayReadLog(ctx context.Context, c Caller) error {
-	return s.instance(ctx, c, access.LogRead)
+	return s.AllowInstance(ctx, c, access.LogRead)
 }
 
 // Entries returns leaves. Whoever calls it has asked MayReadLog before: the

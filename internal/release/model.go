@@ -9,14 +9,8 @@ import (
 	"github.com/chartkeep/chartkeep/internal/tlog"
 )
 
-// Caller is who asks, through which door, from where. Doors make one per
-// request; the zero Caller is anonymous.
-type Caller struct {
-	Principal access.Principal
-	Door      audit.Door
-	Source    audit.Source
-	RequestID string
-}
+// Caller is who asks, through which door, from where.
+type Caller = audit.Caller
 
 // ProjectKind says what a project holds. It never changes.
 type ProjectKind string

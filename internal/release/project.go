@@ -11,7 +11,7 @@ import (
 
 // CreateProject makes a project. Its name and kind are chosen for ever.
 func (s *Service) CreateProject(ctx context.Context, c Caller, name string, opt ProjectOptions) (Project, error) {
-	if err := s.instance(ctx, c, access.ProjectCreate); err != nil {
+	if err := s.AllowInstance(ctx, c, access.ProjectCreate); err != nil {
 		return Project{}, err
 	}
 	if err := CheckProjectName(name); err != nil {
@@ -118,7 +118,7 @@ func (s *Service) SetProject(ctx context.Context, c Caller, name string, ch Proj
 // RemoveProject closes a project for ever. Its releases are no longer served;
 // its names stay taken, and its leaves stay in the log.
 func (s *Service) RemoveProject(ctx context.Context, c Caller, name, reason string) error {
-	if err := s.instance(ctx, c, access.InstanceAdmin); err != nil {
+	if err := s.AllowInstance(ctx, c, access.InstanceAdmin); err != nil {
 		return err
 	}
 	if reason == "" {

@@ -278,8 +278,8 @@ func (s *Service) refused(ctx context.Context, c Caller, name audit.Name, r audi
 	return refusal
 }
 
-// instance asks for a right over the server as a whole.
-func (s *Service) instance(ctx context.Context, c Caller, action access.Action) error {
+// AllowInstance asks for a right over the server as a whole; a refusal is recorded.
+func (s *Service) AllowInstance(ctx context.Context, c Caller, action access.Action) error {
 	req := access.Request{Action: action}
 	if s.permits(c, req) {
 		return nil

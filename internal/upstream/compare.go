@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"cmp"
+	"iter"
 	"slices"
 	"strings"
 	"time"
@@ -73,12 +74,84 @@ type known struct {
 	fault   string
 	bare    bool // is listed without a digest now, and digests are older
 	gone    bool
+	dirty   bool // differs from what Changed told last
 
 	// Of the round in which it was last listed:
 	round      uint64
 	newDigests []string
 	newCreated time.Time
 	newFault   string
+}
+
+// Known is what a Tracker remembers of a version, for who keeps it elsewhere.
+type Known struct {
+	Chart, Version string
+	Digests        []string // the last that were listed, in order; at least one, which may be ""
+	Created        time.Time
+	Fault          string // of the entry as it is listed now
+	Bare           bool   // is listed without a digest now, and Digests are older
+	Gone           bool   // is listed no more
+}
+
+// Restore tells the Tracker what was remembered of a version. It replaces what
+// the Tracker knew of it.
+func (t *Tracker) Restore(k Known) {
+	if t.charts == nil {
+		t.charts = map[string]map[string]*known{}
+	}
+	versions := t.charts[k.Chart]
+	if versions == nil {
+		versions = map[string]*known{}
+		t.charts[k.Chart] = versions
+	}
+	versions[k.Version] = &known{digests: k.Digests, created: k.Created, fault: k.Fault, bare: k.Bare, gone: k.Gone}
+}
+
+// Changed hands out each version of which the Tracker remembers something else
+// since it was restored or Changed was read to its end, in no order. Cost:
+// linear in what is known.
+func (t *Tracker) Changed() iter.Seq[Known] {
+	return func(yield func(Known) bool) {
+		for chart, versions := range t.charts {
+			for version, k := range versions {
+				if !k.dirty {
+					continue
+				}
+				if !yield(Known{chart, version, slices.Clone(k.digests), k.created, k.fault, k.bare, k.gone}) {
+					return
+				}
+				k.dirty = false
+			}
+		}
+	}
+}
+
+// Missing counts the versions that were listed last and are not in x, and all
+// that were listed, so that a download that lost its half can be told from a
+// chart that was withdrawn before Observe takes it for the truth. Cost: linear
+// in both.
+func (t *Tracker) Missing(x Index) (missing, listed int) {
+	in := make(map[string]map[string]struct{}, len(x.Charts))
+	for i := range x.Charts {
+		c := &x.Charts[i]
+		versions := make(map[string]struct{}, len(c.Versions))
+		for j := range c.Versions {
+			versions[c.Versions[j].Version] = struct{}{}
+		}
+		in[c.Name] = versions
+	}
+	for chart, versions := range t.charts {
+		for version, k := range versions {
+			if k.gone {
+				continue
+			}
+			listed++
+			if _, there := in[chart][version]; !there {
+				missing++
+			}
+		}
+	}
+	return missing, listed
 }
 
 // Observe takes the next state of the index and returns what happened since
@@ -140,7 +213,7 @@ func (k *known) settle(events []Event, e Event, round uint64) []Event {
 	fresh := k.digests == nil
 	if k.round != round {
 		if !k.gone {
-			k.gone = true
+			k.gone, k.dirty = true, true
 			add(Vanished, k.digests[0], "")
 		}
 		return events
@@ -201,16 +274,20 @@ func differ(was, is []string) (from, to string, changed bool) {
 
 // keep makes what was listed what is known.
 func (k *known) keep(is []string) {
-	k.fault, k.gone = k.newFault, false
-	if !k.newCreated.IsZero() {
-		k.created = k.newCreated
+	if k.fault != k.newFault || k.gone {
+		k.fault, k.gone, k.dirty = k.newFault, false, true
 	}
-	if k.bare = is[0] == "" && k.digests != nil && k.digests[0] != ""; k.bare {
+	if !k.newCreated.IsZero() && !k.newCreated.Equal(k.created) {
+		k.created, k.dirty = k.newCreated, true
+	}
+	bare := is[0] == "" && k.digests != nil && k.digests[0] != ""
+	if bare != k.bare {
+		k.bare, k.dirty = bare, true
+	}
+	if bare || slices.Equal(k.digests, is) {
 		return
 	}
-	if slices.Equal(k.digests, is) {
-		return
-	}
+	k.dirty = true
 	k.digests = make([]string, len(is))
 	for i, d := range is {
 		k.digests[i] = strings.Clone(d)

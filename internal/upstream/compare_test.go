@@ -71,12 +71,38 @@ func TestTracker(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var tracker Tracker
+			kept := map[string]Known{} // what a store would have
 			for i := 0; i < len(c.says); i += 2 {
+				var restored Tracker
+				for _, k := range kept {
+					restored.Restore(k)
+				}
 				if got := words(tracker.Observe(state(c.says[i]))); got != c.says[i+1] {
 					t.Errorf("state %d, %q: %q, want %q", i/2, c.says[i], got, c.says[i+1])
 				}
+				if got := words(restored.Observe(state(c.says[i]))); got != c.says[i+1] {
+					t.Errorf("state %d, %q, restored: %q, want %q", i/2, c.says[i], got, c.says[i+1])
+				}
+				for k := range restored.Changed() {
+					kept[k.Version] = k
+				}
+				for k := range restored.Changed() {
+					t.Errorf("state %d, %q: %+v is told twice", i/2, c.says[i], k)
+				}
 			}
 		})
+	}
+}
+
+func TestMissing(t *testing.T) {
+	var tracker Tracker
+	tracker.Observe(state("1=a 2=a 3=a"))
+	tracker.Observe(state("1=a 2=a"))
+	if missing, listed := tracker.Missing(state("2=b 9=c")); missing != 1 || listed != 2 {
+		t.Errorf("%d of %d are missing, want 1 of 2", missing, listed)
+	}
+	if missing, listed := tracker.Missing(Index{}); missing != 2 || listed != 2 {
+		t.Errorf("%d of %d are missing in an empty index, want 2 of 2", missing, listed)
 	}
 }
 
