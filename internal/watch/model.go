@@ -42,7 +42,7 @@ type Upstream struct {
 	Name       string        `json:"name"`
 	Charts     []string      `json:"charts,omitempty"` // globs of chart names; none means all
 	Keep       Keep          `json:"keep"`
-	QuietAfter time.Duration `json:"quiet_after"` // without a new version for so long, it has gone quiet; 0 never
+	QuietAfter Duration `json:"quiet_after"` // without a new version for so long, it has gone quiet; 0 never
 	Mirror     *Mirror       `json:"mirror,omitempty"`
 	Sources    []Source      `json:"sources"`
 	Created    time.Time     `json:"created"`
@@ -54,7 +54,7 @@ type Mirror struct {
 	Project  string        `json:"project"`
 	Charts   []string      `json:"charts,omitempty"`   // globs; none means all that are watched
 	Versions string        `json:"versions,omitempty"` // SemVer range as Helm reads it; "" means all stable ones
-	MinAge   time.Duration `json:"min_age,omitempty"`  // since we first saw the version
+	MinAge   Duration `json:"min_age,omitempty"`  // since we first saw the version
 	OnDemand bool          `json:"on_demand"`          // releases a version when somebody first asks for it
 }
 
@@ -67,7 +67,7 @@ type Source struct {
 	URL        string        `json:"url"`                  // never with a credential in it
 	Credential string        `json:"credential,omitempty"` // name in the server's credentials file
 	Chart      string        `json:"chart,omitempty"`      // the chart that a source of notes speaks of; "" when its titles say
-	Interval   time.Duration `json:"interval"`             // between two polls
+	Interval   Duration `json:"interval"`             // between two polls
 	Health     Health        `json:"health"`
 	Validators Validators    `json:"-"`
 }
