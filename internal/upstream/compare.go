@@ -85,12 +85,13 @@ type known struct {
 
 // Known is what a Tracker remembers of a version, for who keeps it elsewhere.
 type Known struct {
-	Chart, Version string
-	Digests        []string // the last that were listed, in order; at least one, which may be ""
-	Created        time.Time
-	Fault          string // of the entry as it is listed now
-	Bare           bool   // is listed without a digest now, and Digests are older
-	Gone           bool   // is listed no more
+	Chart   string    `json:"chart"`
+	Version string    `json:"version"`
+	Digests []string  `json:"digests"` // the last that were listed, in order; at least one, which may be ""
+	Created time.Time `json:"created,omitzero"`
+	Fault   string    `json:"fault,omitempty"` // of the entry as it is listed now
+	Bare    bool      `json:"bare,omitempty"`  // is listed without a digest now, and Digests are older
+	Gone    bool      `json:"gone"`            // is listed no more
 }
 
 // Restore tells the Tracker what was remembered of a version. It replaces what

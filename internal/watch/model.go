@@ -38,38 +38,38 @@ const (
 
 // Upstream is somebody else's chart source that is watched.
 type Upstream struct {
-	ID         int64         `json:"-"`
-	Name       string        `json:"name"`
-	Charts     []string      `json:"charts,omitempty"` // globs of chart names; none means all
-	Keep       Keep          `json:"keep"`
-	QuietAfter Duration `json:"quiet_after"` // without a new version for so long, it has gone quiet; 0 never
-	Mirror     *Mirror       `json:"mirror,omitempty"`
-	Sources    []Source      `json:"sources"`
-	Created    time.Time     `json:"created"`
-	CreatedBy  string        `json:"created_by"` // account id
+	ID         int64     `json:"-"`
+	Name       string    `json:"name"`
+	Charts     []string  `json:"charts,omitempty"` // globs of chart names; none means all
+	Keep       Keep      `json:"keep"`
+	QuietAfter Duration  `json:"quiet_after"` // without a new version for so long, it has gone quiet; 0 never
+	Mirror     *Mirror   `json:"mirror,omitempty"`
+	Sources    []Source  `json:"sources"`
+	Created    time.Time `json:"created"`
+	CreatedBy  string    `json:"created_by"` // account id
 }
 
 // Mirror says what of an upstream is released in a project of our own.
 type Mirror struct {
-	Project  string        `json:"project"`
-	Charts   []string      `json:"charts,omitempty"`   // globs; none means all that are watched
-	Versions string        `json:"versions,omitempty"` // SemVer range as Helm reads it; "" means all stable ones
+	Project  string   `json:"project"`
+	Charts   []string `json:"charts,omitempty"`   // globs; none means all that are watched
+	Versions string   `json:"versions,omitempty"` // SemVer range as Helm reads it; "" means all stable ones
 	MinAge   Duration `json:"min_age,omitempty"`  // since we first saw the version
-	OnDemand bool          `json:"on_demand"`          // releases a version when somebody first asks for it
+	OnDemand bool     `json:"on_demand"`          // releases a version when somebody first asks for it
 }
 
 // Source is one address at which an upstream publishes.
 type Source struct {
-	ID         int64         `json:"id"`
-	UpstreamID int64         `json:"-"`
-	Upstream   string        `json:"-"` // its name
-	Kind       SourceKind    `json:"kind"`
-	URL        string        `json:"url"`                  // never with a credential in it
-	Credential string        `json:"credential,omitempty"` // name in the server's credentials file
-	Chart      string        `json:"chart,omitempty"`      // the chart that a source of notes speaks of; "" when its titles say
-	Interval   Duration `json:"interval"`             // between two polls
-	Health     Health        `json:"health"`
-	Validators Validators    `json:"-"`
+	ID         int64      `json:"id"`
+	UpstreamID int64      `json:"-"`
+	Upstream   string     `json:"-"` // its name
+	Kind       SourceKind `json:"kind"`
+	URL        string     `json:"url"`                  // never with a credential in it
+	Credential string     `json:"credential,omitempty"` // name in the server's credentials file
+	Chart      string     `json:"chart,omitempty"`      // the chart that a source of notes speaks of; "" when its titles say
+	Interval   Duration   `json:"interval"`             // between two polls
+	Health     Health     `json:"health"`
+	Validators Validators `json:"-"`
 }
 
 // Health is how the polls of a source go.
@@ -97,7 +97,7 @@ type Validators struct {
 // VersionState is what is known of one version of an upstream.
 type VersionState struct {
 	upstream.Known
-	SourceID   int64     `json:"-"`
+	SourceID   int64     `json:"source"`
 	AppVersion string    `json:"app_version,omitempty"`
 	Deprecated bool      `json:"deprecated"`
 	URL        string    `json:"url,omitempty"` // absolute, of the archive, or oci://…:tag
