@@ -24,6 +24,9 @@ type Project struct {
 // Policy is what a project asks of its releases.
 type Policy struct {
 	RequireProvenance bool `json:"require_provenance"`
+	// Mirror names the upstream whose versions the project has, for ever; ""
+	// for a project of one's own.
+	Mirror string `json:"mirror,omitempty"`
 }
 
 // NewProject asks for a project. Kind "" is charts.

@@ -90,10 +90,16 @@ type Archive struct {
 // "chart-yaml", "requirements-yaml", or are those of ParseMetadata.
 //
 // An error of r is returned wrapped and is no problem.
-func Open(r io.Reader, lim Limits) (Archive, error) {
+func Open(r io.Reader, lim Limits) (Archive, error) { return OpenEach(r, lim, nil) }
+
+// OpenEach is Open, and hands the content of every file to each in the order
+// of the archive, before the archive as a whole is judged: what was handed out
+// counts only if the error is nil. each may keep the bytes and must not change
+// them. With it the cost in memory is that of what is kept.
+func OpenEach(r io.Reader, lim Limits, each func(path string, content []byte)) (Archive, error) {
 	u := newUnpacker(r, lim)
 	defer u.release()
-	x := reader{lim: lim, unpacker: u, paths: map[string]int{}, lower: map[string]string{}}
+	x := reader{lim: lim, unpacker: u, each: each, paths: map[string]int{}, lower: map[string]string{}}
 	err := u.start()
 	if err == nil {
 		err = x.readAll()
@@ -127,6 +133,7 @@ func (a Archive) Faults() []*problem.Error {
 type reader struct {
 	lim      Limits
 	unpacker *unpacker
+	each     func(path string, content []byte)
 	a        Archive
 	paths    map[string]int    // every path and folder on the way to it: its index in Files, or isFolder
 	lower    map[string]string // one path for each lower-case spelling
@@ -313,9 +320,15 @@ func (x *reader) file(h *tar.Header, path string, r io.Reader) error {
 	if err != nil {
 		return err
 	}
+	if keep == nil && x.each != nil {
+		keep = new([]byte)
+	}
 	f := File{Path: path, Size: h.Size, Exec: h.Mode&0o100 != 0}
 	if err := x.unpacker.copyFile(&f, keep, r); err != nil {
 		return err
+	}
+	if x.each != nil {
+		x.each(path, *keep)
 	}
 	if was, known := x.paths[path]; known && was != isFolder {
 		return x.again(x.a.Files[was], f)

@@ -58,6 +58,9 @@ func exitOf(err error) int {
 	if _, ok := errors.AsType[differs](err); ok {
 		return exitDiffers
 	}
+	if _, ok := errors.AsType[findings](err); ok {
+		return exitFindings
+	}
 	kind := problem.KindOf(err)
 	if a, ok := errors.AsType[answer](err); ok {
 		kind = a.kind
@@ -107,6 +110,11 @@ func (a answer) Error() string { return "the answer is " + string(a.kind) }
 type differs struct{}
 
 func (differs) Error() string { return "there are differences" }
+
+// findings ends a command under --fail-on, whose result says what they are.
+type findings struct{}
+
+func (findings) Error() string { return "there are findings" }
 
 // exitTable is the table for the help topic.
 func exitTable() string {

@@ -155,7 +155,8 @@ func (a *app) warn(format string, args ...any) {
 func (a *app) tellError(err error) {
 	_, answered := errors.AsType[answer](err)
 	_, compared := errors.AsType[differs](err)
-	if err == nil || answered || compared {
+	_, reported := errors.AsType[findings](err)
+	if err == nil || answered || compared || reported {
 		return
 	}
 	color, width := a.colorFor(a.stderr), columns(a.stderr)

@@ -27,10 +27,14 @@ func (r projectResult) view() view {
 	if r.Policy.RequireProvenance {
 		provenance = "required: a release stays invisible until its provenance has come"
 	}
-	return view{{facts: []fact{
+	facts := []fact{
 		{"project", r.Name}, {"kind", r.Kind}, {"state", r.State}, {"visibility", visibility},
 		{"provenance", provenance}, {"policy", r.PolicyDigest}, {"artifact hub", cmp.Or(r.ArtifactHubID, noArtifactHub)}, {"created", stampSeconds(r.Created)},
-	}}}
+	}
+	if r.Policy.Mirror != "" {
+		facts = append(facts, fact{"mirror of", "upstream " + r.Policy.Mirror})
+	}
+	return view{{facts: facts}}
 }
 
 type projectList struct {
@@ -103,6 +107,7 @@ type projectCreateOptions struct {
 	public             bool
 	importing          bool
 	require_provenance bool
+	mirror             string
 }
 
 func (o *projectCreateOptions) register(f *pflag.FlagSet) {
@@ -110,6 +115,7 @@ func (o *projectCreateOptions) register(f *pflag.FlagSet) {
 	f.BoolVar(&o.public, "public", false, "everyone may read, without a credential")
 	f.BoolVar(&o.importing, "importing", false, "begin by taking over the history of an old repository, see project import")
 	f.BoolVar(&o.require_provenance, "require-provenance", false, "releases stay invisible until their provenance file has come")
+	f.StringVar(&o.mirror, "mirror", "", "the project has versions of `UPSTREAM` and no others, see upstream set --mirror-project")
 }
 
 func (a *app) projectCreateCommand() *cobra.Command {
@@ -132,7 +138,7 @@ chartkeep project create platform --importing`,
 			}
 			p, err := c.CreateProject(ctx, client.NewProject{
 				Name: args[0], Kind: opt.kind, Public: opt.public, Importing: opt.importing,
-				Policy: client.Policy{RequireProvenance: opt.require_provenance},
+				Policy: client.Policy{RequireProvenance: opt.require_provenance, Mirror: opt.mirror},
 			})
 			return projectResultOf(p, err)
 		},

@@ -205,7 +205,8 @@ func (a *app) root() *cobra.Command {
 			a.pushCommand(), a.pullCommand(), a.verifyCommand(), a.yankCommand(), a.unyankCommand(), a.releaseCommands()}},
 		{"manage", "Manage a registry:", []*cobra.Command{
 			a.projectCommands(), a.userCommands(), a.tokenCommands(), a.grantCommands()}},
-		{"watch", "Stay up to date:", []*cobra.Command{a.upstreamCommands()}},
+		{"watch", "Stay up to date:", []*cobra.Command{
+			a.outdatedCommand(), a.upstreamCommands(), a.deploymentCommands(), a.eventCommands(), a.routeCommands()}},
 		{"records", "Read its records:", []*cobra.Command{a.logCommands(), a.auditCommands()}},
 	} {
 		if len(part.commands) == 0 {

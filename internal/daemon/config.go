@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"maps"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -31,6 +32,11 @@ type Config struct {
 	TrustedProxies []string // networks whose X-Forwarded-… headers count
 	TLSCert        string
 	TLSKey         string
+	Credentials    string   // file of the credentials for upstreams and routes
+	AllowNetworks  []string // that the server may call beside public addresses
+	MailServer     string   // smtp://host:port or smtps://host:port; "" sends no mail
+	MailFrom       string
+	MailCredential string
 	LogOrigin      string // name of the transparency log, chosen at the first start
 	LogFormat      string // text or json
 	LogLevel       string // debug, info, warn, error
@@ -55,6 +61,11 @@ func settings() []setting {
 		{name: "trusted-proxy", help: "networks whose X-Forwarded headers count", example: "10.0.0.0/8", list: func(c *Config) *[]string { return &c.TrustedProxies }},
 		{name: "tls-cert", help: "PEM file of the certificate chain; read again when it changes", example: "tls.crt", field: func(c *Config) *string { return &c.TLSCert }},
 		{name: "tls-key", help: "PEM file of the certificate's key", example: "tls.key", field: func(c *Config) *string { return &c.TLSKey }},
+		{name: "credentials", help: "YAML file that names the secrets for upstreams and routes", example: "credentials.yaml", field: func(c *Config) *string { return &c.Credentials }},
+		{name: "allow-networks", help: "networks that the server may call beside public addresses, for upstreams and routes", example: "10.0.0.0/8", list: func(c *Config) *[]string { return &c.AllowNetworks }},
+		{name: "mail-server", help: "mail server of routes: smtp://host:port (STARTTLS) or smtps://host:port", example: "smtps://mail.example.com:465", field: func(c *Config) *string { return &c.MailServer }},
+		{name: "mail-from", help: "sender of mail", example: "Chartkeep <chartkeep@example.com>", field: func(c *Config) *string { return &c.MailFrom }},
+		{name: "mail-credential", help: "name of the mail account in the credentials file", example: "mail", field: func(c *Config) *string { return &c.MailCredential }},
 		{name: "log-origin", help: "name of the transparency log, fixed at the first start", example: "charts.example.com/log", field: func(c *Config) *string { return &c.LogOrigin }},
 		{name: "log-format", help: "form of the server's own log: text or json", field: func(c *Config) *string { return &c.LogFormat }},
 		{name: "log-level", help: "least level of the server's own log: debug, info, warn or error", field: func(c *Config) *string { return &c.LogLevel }},
@@ -187,7 +198,7 @@ func (c *Config) readFile(path string) error {
 			return problem.New(problem.Invalid, "config-value", "the setting %s in %s, line %d, takes text", key, path, node.Line)
 		}
 		// Files named in the configuration are beside it.
-		if s.name == "tls-cert" || s.name == "tls-key" || s.name == "data" {
+		if slices.Contains([]string{"tls-cert", "tls-key", "data", "credentials"}, s.name) {
 			if p := s.field(c); *p != "" && !filepath.IsAbs(*p) {
 				*p = filepath.Join(filepath.Dir(path), *p)
 			}
@@ -235,6 +246,9 @@ func (c *Config) check() error {
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		return problem.New(problem.Invalid, "config-tls", "TLS needs both tls-cert and tls-key, and one is missing")
 	}
+	if _, err := c.networks(); err != nil {
+		return err
+	}
 	if c.LogFormat != "text" && c.LogFormat != "json" {
 		return problem.New(problem.Invalid, "config-value", "log-format is text or json, not %q", c.LogFormat)
 	}
@@ -245,6 +259,19 @@ func (c *Config) check() error {
 		return problem.New(problem.Invalid, "config-value", "log-origin %q must be a name without spaces and plus signs, such as charts.example.com/log", c.LogOrigin)
 	}
 	return nil
+}
+
+// networks are AllowNetworks as they are dialled.
+func (c *Config) networks() ([]netip.Prefix, error) {
+	var out []netip.Prefix
+	for _, s := range c.AllowNetworks {
+		p, err := netip.ParsePrefix(s)
+		if err != nil {
+			return nil, problem.New(problem.Invalid, "config-value", "allow-networks has %q, which is no network such as 10.0.0.0/8", s)
+		}
+		out = append(out, p.Masked())
+	}
+	return out, nil
 }
 
 func (c *Config) level() (slog.Level, error) {

@@ -26,6 +26,7 @@ import (
 	"github.com/chartkeep/chartkeep/internal/chart"
 	"github.com/chartkeep/chartkeep/internal/problem"
 	"github.com/chartkeep/chartkeep/internal/release"
+	"github.com/chartkeep/chartkeep/internal/remote"
 	"github.com/chartkeep/chartkeep/internal/server"
 	"github.com/chartkeep/chartkeep/internal/server/api"
 	"github.com/chartkeep/chartkeep/internal/server/chartrepo"
@@ -35,6 +36,7 @@ import (
 	"github.com/chartkeep/chartkeep/internal/server/web"
 	"github.com/chartkeep/chartkeep/internal/store/blob"
 	"github.com/chartkeep/chartkeep/internal/store/sqlstore"
+	"github.com/chartkeep/chartkeep/internal/watch"
 )
 
 // Daemon is a server that is put together and listens.
@@ -45,6 +47,8 @@ type Daemon struct {
 	keys    *keys
 	store   *sqlstore.Store
 	service *release.Service
+	watch   *watch.Service
+	out     *remote.Client
 	handler *server.Server
 	cert    *server.Certificate
 	ln      net.Listener
@@ -100,7 +104,13 @@ func Open(ctx context.Context, cfg Config, logs io.Writer) (_ *Daemon, err error
 	d.service = release.New(release.Config{
 		Store: d.store, Blobs: blobs, Limits: limits, Secret: d.keys.secret, Service: d.keys.origin,
 		IndexCache: cache{d.folder.file(dirCache)}, Log: d.log,
+		Demand: func(ctx context.Context, project, name, version string) error {
+			return d.watch.Pull(ctx, project, name, version)
+		},
 	})
+	if err := d.openWatch(limits); err != nil {
+		return nil, err
+	}
 	if err := d.firstAdmin(ctx); err != nil {
 		return nil, err
 	}
@@ -117,6 +127,9 @@ func (d *Daemon) Addr() net.Addr { return d.ln.Addr() }
 func (d *Daemon) Close() error {
 	if d.ln != nil {
 		d.ln.Close()
+	}
+	if d.out != nil {
+		d.out.Close()
 	}
 	if d.store != nil {
 		d.store.Close()
@@ -191,9 +204,9 @@ func (d *Daemon) connect(limits chart.Limits) error {
 	build := ReadBuild()
 	ociDoor := oci.New(d.service)
 	repo := chartrepo.New(d.service, chartrepo.Config{Version: build.Version, MaxArchive: limits.Archive, TempDir: d.folder.file(dirCache)})
-	manage := api.New(d.service, api.Config{Version: build.Version, Commit: build.Commit})
+	manage := api.New(d.service, d.watch, api.Config{Version: build.Version, Commit: build.Commit})
 	log := tiles.New(d.service, func(r *http.Request) error { return d.service.MayReadLog(r.Context(), server.CallerOf(r)) })
-	pages, err := web.New(d.service, web.Config{Version: build.Version})
+	pages, err := web.New(d.service, web.Config{Version: build.Version, Watching: d.watch})
 	if err != nil {
 		return err
 	}
@@ -238,6 +251,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	beside.Go(func() { d.every(work, time.Second, "tell events", d.tell) })
 	beside.Go(func() { d.every(work, time.Hour, "anchor audit log", d.store.Anchor) })
 	beside.Go(func() { d.reload(work) })
+	d.watching(work, &beside, d.watch)
 	d.log.InfoContext(ctx, "serving", "address", d.ln.Addr().String(), "data", d.folder.path, "log", d.keys.origin, "version", ReadBuild().Version, "tls", d.cert != nil)
 	err := server.Serve(ctx, d.ln, d.handler, d.cert, d.log)
 	d.log.InfoContext(ctx, "stopped")

@@ -68,6 +68,7 @@ type Deployment struct {
 	Values       json.RawMessage `json:"values,omitempty"` // in use, masked
 	Images       []string        `json:"images,omitempty"` // of what is rendered, sorted
 	Fingerprint  string          `json:"fingerprint,omitempty"`
+	Print        *Print          `json:"print,omitempty"` // what can be compared with archives; of what Helm stored
 	Match        Match           `json:"match"`
 	// Unresolved says what could not be found out, and why; empty when all was.
 	Unresolved []string `json:"unresolved,omitempty"`
@@ -105,6 +106,9 @@ type Match struct {
 	Chart      string     `json:"chart,omitempty"`
 	Version    string     `json:"version,omitempty"`
 	Archive    string     `json:"archive,omitempty"`
+	// Differs is set when a chart of that name and version was published, and
+	// what is deployed has other bytes.
+	Differs bool `json:"differs,omitempty"`
 }
 
 // Inventory is what was found at one place.

@@ -107,6 +107,9 @@ func (s *Service) LatestLeaves(ctx context.Context, c Caller, before int64, limi
 	return before - 1, out, nil
 }
 
+// leafProject is the project that a leaf is about. One that is about none, such
+// as an anchor of the audit log or what was observed of an upstream, is for
+// those alone who may read the log as a whole.
 func leafProject(leaf tlog.Leaf) string {
 	switch l := leaf.(type) {
 	case tlog.Release:

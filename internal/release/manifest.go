@@ -482,7 +482,7 @@ func (s *Service) GetManifest(ctx context.Context, c Caller, repo, ref string) (
 	if err := checkReference(ref); err != nil {
 		return Manifest{}, err
 	}
-	m, err := s.store.Manifest(ctx, repo, ref)
+	m, err := s.manifest(ctx, &p, rest, ref)
 	if problem.KindOf(err) == problem.NotFound && strings.Contains(ref, ":") &&
 		s.could(c, access.Request{Action: access.ChartPush, Project: p.Name, ProjectPublic: p.Public, Chart: rest}) {
 		return s.store.PendingManifest(ctx, repo, ref)

@@ -38,6 +38,10 @@ type Policy struct {
 	// RequireProvenance keeps a release staged, invisible to every reader,
 	// until its provenance file has arrived.
 	RequireProvenance bool `json:"require_provenance"`
+	// Mirror names the upstream whose versions the project has, "" for a
+	// project of one's own. It is chosen when the project is made, for ever:
+	// only the mirror releases there, and versions need not be strict.
+	Mirror string `json:"mirror,omitempty"`
 }
 
 // Project is a namespace with its own policy, members and index.

@@ -193,6 +193,9 @@ type Projects interface {
 	ReleaseByVersion(ctx context.Context, projectID int64, chart, version string) (Release, error)
 	ReleaseByFile(ctx context.Context, projectID int64, file string) (Release, error)
 	ReleaseByKey(ctx context.Context, projectID int64, chart, key string) (Release, error)
+	// ReleasesAfter lists the releases of all projects by log index after one,
+	// removed projects included. Cost: limit rows.
+	ReleasesAfter(ctx context.Context, logIndex int64, limit int) ([]Release, error)
 	// Releases lists a chart's releases, newest version first. Cost: the
 	// chart's releases.
 	Releases(ctx context.Context, projectID int64, chart string) ([]Release, error)

@@ -33,6 +33,9 @@ func (s *Service) CreateProject(ctx context.Context, c Caller, name string, opt 
 		}
 		p.State = ProjectImporting
 	}
+	if err := checkPolicy(&p); err != nil {
+		return Project{}, err
+	}
 	return s.store.CreateProject(ctx, p, s.event(c), s.now())
 }
 
@@ -101,7 +104,16 @@ func (s *Service) SetProject(ctx context.Context, c Caller, name string, ch Proj
 			p.Public = *ch.Public
 		}
 		if ch.Policy != nil {
-			p.Policy, p.PolicyDigest = *ch.Policy, PolicyDigest(*ch.Policy)
+			policy := *ch.Policy
+			if policy.Mirror != "" && policy.Mirror != p.Policy.Mirror {
+				return p, problem.New(problem.Policy, "project-mirror", "what a project mirrors is chosen when it is made").
+					Suggest("chartkeep project create NAME --mirror %s", policy.Mirror)
+			}
+			policy.Mirror = p.Policy.Mirror
+			p.Policy, p.PolicyDigest = policy, PolicyDigest(policy)
+			if err := checkPolicy(&p); err != nil {
+				return p, err
+			}
 		}
 		if id := ch.ArtifactHubID; id != nil {
 			if *id != "" {

@@ -59,14 +59,20 @@ func (s *Service) pushArchive(ctx context.Context, c Caller, project string, arc
 	}
 	claim := s.newClaim(c, &p, &a, prov, from)
 	claim.Force = opt.Force
-	claim.Manifest, claim.Config = ownManifest(&a, claim.Release.Provenance, int64(len(prov)))
+	return s.claimArchive(ctx, c, claim, &a, u)
+}
+
+// claimArchive claims what came as an archive, under a manifest of our own.
+func (s *Service) claimArchive(ctx context.Context, c Caller, claim *Claim, a *chart.Archive, u Upload) (Receipt, error) {
+	prov := claim.Prov
+	claim.Manifest, claim.Config = ownManifest(a, claim.Release.Provenance, int64(len(prov)))
 	claim.Release.Manifest, claim.Release.Config = claim.Manifest.Digest, digest.SHA256(claim.Config)
 	claim.Manifest.Repository = claim.Release.Repository()
 	claim.Links = append(claim.Links, Link{claim.Release.Config, int64(len(claim.Config)), true}, Link{a.Digest, a.Size, false})
 	if prov != nil {
 		claim.Links = append(claim.Links, Link{claim.Release.Provenance, int64(len(prov)), true})
 	}
-	return s.claim(ctx, c, claim, &a, func() error {
+	return s.claim(ctx, c, claim, a, func() error {
 		_, _, err := u.Commit(ctx, a.Digest)
 		return err
 	})
@@ -113,6 +119,8 @@ func (s *Service) pushable(p *Project, from *ImportOrigin) error {
 	case p.Kind != KindCharts:
 		return problem.New(problem.Policy, "project-kind", "project %s is of kind %s and takes no charts, since it could not keep them unchanged", p.Name, p.Kind).
 			Suggest("chartkeep project create NAME --kind charts")
+	case p.Policy.Mirror != "":
+		return refuseMirror(p)
 	case from == nil && p.State == ProjectImporting:
 		return problem.New(problem.Conflict, "project-importing", "project %s is taking over the history of an older repository, and takes new releases after its cut-over", p.Name).
 			Suggest("chartkeep project cut-over %s", p.Name)
@@ -137,9 +145,8 @@ func checkArchive(a *chart.Archive, fileName string) error {
 	return nil
 }
 
-// checkImport asks of history only what addresses need. The digest that the
-// older repository stated must be that of the bytes, or a person has to look.
-func checkImport(a *chart.Archive, from *ImportOrigin) error {
+// checkAddress asks only that a chart can be served through every door.
+func checkAddress(a *chart.Archive) error {
 	if err := chart.CheckName(a.Metadata.Name); err != nil {
 		return err
 	}
@@ -148,6 +155,15 @@ func checkImport(a *chart.Archive, from *ImportOrigin) error {
 	if !chart.IsTag(tag) || chart.VersionForTag(tag) != a.Metadata.Version || fallbackTag(tag) {
 		return problem.New(problem.Invalid, "import-version", "version %.80q of %s cannot be an OCI tag, so it cannot be served through every door", a.Metadata.Version, a.Metadata.Name).
 			Suggest("leave this release out: Helm cannot install it by its version either")
+	}
+	return nil
+}
+
+// checkImport asks of history only what addresses need. The digest that the
+// older repository stated must be that of the bytes, or a person has to look.
+func checkImport(a *chart.Archive, from *ImportOrigin) error {
+	if err := checkAddress(a); err != nil {
+		return err
 	}
 	if from.Digest != "" && from.Digest != a.Digest {
 		return problem.New(problem.Disproven, "import-digest", "the archive of %s %s is not the one that the older repository's index names", a.Metadata.Name, a.Metadata.Version).

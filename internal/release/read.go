@@ -52,6 +52,12 @@ func (s *Service) byFile(ctx context.Context, c Caller, project, file string) (R
 		return Release{}, err
 	}
 	r, err := s.store.ReleaseByFile(ctx, p.ID, file)
+	if problem.KindOf(err) == problem.NotFound && p.Policy.Mirror != "" {
+		if err := s.pullFile(ctx, &p, file); err != nil {
+			return r, err
+		}
+		r, err = s.store.ReleaseByFile(ctx, p.ID, file)
+	}
 	if problem.KindOf(err) == problem.NotFound || err == nil && !s.visible(c, &p, &r) {
 		return Release{}, noRelease(&p, file)
 	}
@@ -123,6 +129,12 @@ func (s *Service) release(ctx context.Context, c Caller, project, name, version 
 		return Release{}, p, noRelease(&p, name)
 	}
 	r, err := s.store.ReleaseByVersion(ctx, p.ID, name, version)
+	if problem.KindOf(err) == problem.NotFound && p.Policy.Mirror != "" {
+		if err := s.pull(ctx, &p, name, version); err != nil {
+			return r, p, err
+		}
+		r, err = s.store.ReleaseByVersion(ctx, p.ID, name, version)
+	}
 	if problem.KindOf(err) == problem.NotFound || err == nil && !s.visible(c, &p, &r) {
 		return r, p, noRelease(&p, name+" "+version)
 	}

@@ -55,7 +55,9 @@ func (r *Release) by() string {
 // immutable begins a refusal with what stands.
 func immutable(rule string, held *Release, format string, args ...any) *problem.Error {
 	stored := fmt.Sprintf("%s, %s %s by %s through %s", held.Archive, "released", when(held.Time), held.by(), held.Door)
-	if held.Legacy {
+	if held.Legacy && held.Door == string(audit.DoorMirror) {
+		stored = fmt.Sprintf("%s, mirrored %s from an upstream", held.Archive, when(held.Time))
+	} else if held.Legacy {
 		stored = fmt.Sprintf("%s, taken over %s by %s from an older repository", held.Archive, when(held.Time), held.by())
 	}
 	return problem.New(problem.Immutable, rule, format, args...).

@@ -33,9 +33,13 @@ type Config struct {
 	Service string
 	// IndexCache keeps compressed indexes over restarts; nil keeps none.
 	IndexCache IndexCache
-	Log        *slog.Logger
-	Now        func() time.Time // nil is time.Now
-	Random     io.Reader        // nil is crypto/rand.Reader
+	// Demand releases a version in a project that mirrors an upstream on
+	// demand, when somebody asks for one that is not there. NotFound where
+	// there is none. nil never does.
+	Demand func(ctx context.Context, project, chart, version string) error
+	Log    *slog.Logger
+	Now    func() time.Time // nil is time.Now
+	Random io.Reader        // nil is crypto/rand.Reader
 }
 
 // IndexCache keeps what can be made again. Names are of letters, digits and
@@ -55,6 +59,7 @@ type Service struct {
 	log        *slog.Logger
 	now        func() time.Time
 	random     io.Reader
+	demand     func(ctx context.Context, project, chart, version string) error
 	indexes    indexCache
 	principals principalCache
 	verified   verifiedSet
@@ -67,7 +72,7 @@ type Service struct {
 func New(cfg Config) *Service {
 	s := &Service{
 		store: cfg.Store, blobs: cfg.Blobs, limits: cfg.Limits, secret: cfg.Secret, name: cfg.Service,
-		log: cfg.Log, now: cfg.Now, random: cfg.Random,
+		log: cfg.Log, now: cfg.Now, random: cfg.Random, demand: cfg.Demand,
 	}
 	if s.now == nil {
 		s.now = time.Now

@@ -16,13 +16,14 @@ const MaxLeaf = 32 << 10
 // The leaf types: the first line of a leaf. A change in the meaning or the
 // lines of a leaf is a new version.
 const (
-	TypeRelease = "chartkeep/release/v1"
-	TypeLegacy  = "chartkeep/legacy/v1"
-	TypeAttach  = "chartkeep/attach/v1"
-	TypeYank    = "chartkeep/yank/v1"
-	TypeUnyank  = "chartkeep/unyank/v1"
-	TypeProject = "chartkeep/project/v1"
-	TypeAudit   = "chartkeep/audit/v1"
+	TypeRelease     = "chartkeep/release/v1"
+	TypeLegacy      = "chartkeep/legacy/v1"
+	TypeAttach      = "chartkeep/attach/v1"
+	TypeYank        = "chartkeep/yank/v1"
+	TypeUnyank      = "chartkeep/unyank/v1"
+	TypeProject     = "chartkeep/project/v1"
+	TypeAudit       = "chartkeep/audit/v1"
+	TypeObservation = "chartkeep/upstream/v1"
 )
 
 // Leaf is an entry of the log: a fact that Chartkeep cannot take back.
@@ -67,6 +68,8 @@ func ParseLeaf(text []byte) (Leaf, error) {
 		return parseLeaf[Project](rest)
 	case TypeAudit:
 		return parseLeaf[Audit](rest)
+	case TypeObservation:
+		return parseLeaf[Observation](rest)
 	}
 	return nil, problem.New(problem.Unsupported, "leaf-type", "the log entry is not of a type that this version knows").
 		With("first line", "%.64q", typ).Suggest("use a newer chartkeep")

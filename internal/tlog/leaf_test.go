@@ -69,6 +69,11 @@ func leaves() map[string]tlog.Leaf {
 		"unyank":       tlog.Unyank{Index: 7, Project: "platform/web", Chart: "airflow", Version: "8.9.0", Reason: "mistake", Publisher: me, Time: noon},
 		"project":      tlog.Project{Action: tlog.ProjectCutOver, Name: "platform/web", Kind: "charts", Visibility: "private", State: "active", Policy: digest("sha256", "6"), Actor: me, Time: noon},
 		"audit":        tlog.Audit{Origin: "charts.example.com/audit", Size: 12, Root: tlog.EmptyRoot(), Time: noon},
+		"upstream": tlog.Observation{
+			Upstream: "airflow", Source: "https://charts.example.com/a b/index.yaml", Chart: "caf\u00e9 chart", Version: "8.9.0", Observed: tlog.ObservedChanged,
+			Archive: digest("sha256", "1"), Content: digest("sha256", "2"), Created: noon.AddDate(-6, 0, 0), Time: noon,
+		},
+		"upstream-bare": tlog.Observation{Upstream: "airflow", Source: "oci://charts.example.com/airflow", Observed: tlog.ObservedSeen, Time: noon},
 	}
 }
 
@@ -113,7 +118,7 @@ func TestLeafGolden(t *testing.T) {
 func TestLeafFieldsAreWritten(t *testing.T) {
 	words := map[string]string{ // what else the fields with a narrow form can hold
 		".Kind": tlog.AttachSignature, ".Visibility": "public", ".Action": tlog.ProjectSet,
-		".State": "importing", ".Reason": "other", ".Source.Commit": strings.Repeat("b", 64),
+		".State": "importing", ".Reason": "other", ".Observed": tlog.ObservedReturned, ".Source.Commit": strings.Repeat("b", 64),
 		".Release.Source.Commit": strings.Repeat("b", 64),
 	}
 	for name, leaf := range leaves() {

@@ -317,6 +317,7 @@ func TestCases(t *testing.T) {
 				row[name] = fmt.Sprint(value)
 			}
 			side := func(name string) []byte {
+				t.Helper()
 				found, _ := filepath.Glob(filepath.Join(dir, name+".index.yaml*"))
 				if len(found) != 1 {
 					t.Fatalf("%d files of side %s", len(found), name)
@@ -344,7 +345,7 @@ func TestCases(t *testing.T) {
 }
 
 // TestRealIndexes reads every real index with the scanner, with the complete
-// reader, as JSON, and with Helm's reader: all see the same.
+// reader, as JSON in two layouts, and with Helm's reader: all see the same.
 func TestRealIndexes(t *testing.T) {
 	root := corpus(t)
 	paths, _ := filepath.Glob(filepath.Join(root, "indexes", "*"))
@@ -375,6 +376,13 @@ func TestRealIndexes(t *testing.T) {
 			}
 			if d := cmp.Diff(sorted(slow), sorted(fromJSON)); d != "" {
 				t.Fatalf("JSON differs (-YAML +JSON):\n%s", d)
+			}
+			var indented bytes.Buffer
+			if err := json.Indent(&indented, j, "", "  "); err != nil {
+				t.Fatal(err)
+			}
+			if !checkJSON(t, j, DefaultLimits()) || !checkJSON(t, indented.Bytes(), DefaultLimits()) {
+				t.Error("it is not read as JSON")
 			}
 			if testing.Short() && len(b) > 2<<20 {
 				return // Helm's reader takes seconds

@@ -25,6 +25,7 @@ package upstream
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"time"
 
@@ -142,6 +143,7 @@ type builder struct {
 	index   Index
 	entries int
 	names   map[string]bool
+	last    []Version       // of the last chart, until their number is known
 	text    strings.Builder // where copied fields live, in pieces
 	urls    []string        // where lists of URLs live, in pieces
 	api     bool            // an apiVersion was there
@@ -203,9 +205,18 @@ func (b *builder) chart(name string) bool {
 	case len(b.index.Charts) >= b.lim.Charts:
 		return b.fail(tooLarge("the index has more than %d charts", b.lim.Charts))
 	}
+	b.endChart()
 	b.names[name] = true
 	b.index.Charts = append(b.index.Charts, Chart{Name: name})
 	return true
+}
+
+// endChart gives the last chart its versions, in a list without spare room.
+func (b *builder) endChart() {
+	if len(b.last) > 0 {
+		b.index.Charts[len(b.index.Charts)-1].Versions = slices.Clone(b.last)
+		b.last = b.last[:0]
+	}
 }
 
 // version adds an entry to the last chart. named says that it has a name.
@@ -229,8 +240,7 @@ func (b *builder) version(v Version, named bool) bool {
 	}
 	v.Digest = bareDigest(v.Digest)
 	v.Fault = v.fault(named)
-	c := &b.index.Charts[len(b.index.Charts)-1]
-	c.Versions = append(c.Versions, v)
+	b.last = append(b.last, v)
 	b.open = v.Version == ""
 	return true
 }
@@ -249,6 +259,7 @@ func (b *builder) done() (Index, error) {
 	if b.err != nil {
 		return Index{}, b.err
 	}
+	b.endChart()
 	return b.index, nil
 }
 
@@ -262,9 +273,18 @@ func bareDigest(s string) string {
 	return strings.TrimPrefix(s, "sha256:")
 }
 
+// hexDigits has the lower-case digits. A table, because no processor predicts
+// whether a figure or a letter comes next in a digest.
+var hexDigits = func() (is [256]bool) {
+	for _, c := range []byte("0123456789abcdef") {
+		is[c] = true
+	}
+	return is
+}()
+
 func isHex(s string) bool {
 	for i := range len(s) {
-		if c := s[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+		if !hexDigits[s[i]] {
 			return false
 		}
 	}

@@ -85,6 +85,8 @@ type Health struct {
 	Suspects    int       `json:"suspects,omitempty"` // how many polls in a row were suspect
 	// SuspectSince is when the first of them was.
 	SuspectSince time.Time `json:"suspect_since,omitzero"`
+	Moved        string    `json:"moved,omitempty"`    // where it answers from, when that is another address
+	Archived     bool      `json:"archived,omitempty"` // the repository is read-only
 }
 
 // Validators let a source answer that nothing is new.
@@ -92,6 +94,7 @@ type Validators struct {
 	ETag         string `json:"etag,omitempty"`
 	LastModified string `json:"last_modified,omitempty"`
 	Digest       string `json:"digest,omitempty"` // sha256:… of what was read, for servers without either
+	State        string `json:"state,omitempty"`  // what the reader of the source keeps for itself between two polls
 }
 
 // VersionState is what is known of one version of an upstream.
@@ -132,6 +135,7 @@ type EventKind string
 
 // The kinds of event.
 const (
+	FirstRead        EventKind = "first-read" // a source was read for the first time: what it has is known from now on
 	NewVersion       EventKind = "new-version"
 	Changed          EventKind = "changed"           // other content under a published version
 	Repacked         EventKind = "repacked"          // other bytes, the same files
@@ -203,9 +207,13 @@ type Event struct {
 	Version    string    `json:"version,omitempty"`
 	Project    string    `json:"project,omitempty"`    // of a mirror
 	Deployment string    `json:"deployment,omitempty"` // its key
-	Message    string    `json:"message"`              // one sentence: what happened
-	Question   string    `json:"question,omitempty"`   // what somebody has to find out now
-	Evidence   []Fact    `json:"evidence,omitempty"`
+	// Owner and Route are those of the deployment when it happened, so that
+	// they are told of one that is gone since.
+	Owner    string `json:"owner,omitempty"`
+	Route    string `json:"route,omitempty"`
+	Message  string `json:"message"`            // one sentence: what happened
+	Question string `json:"question,omitempty"` // what somebody has to find out now
+	Evidence []Fact `json:"evidence,omitempty"`
 	// Files are those by which the two archives differ, when both were had.
 	Files []chart.Change `json:"files,omitempty"`
 	// Key names what happened: a second event with the same key is the same

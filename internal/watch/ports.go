@@ -64,6 +64,10 @@ type Upstreams interface {
 	// KeepFingerprint notes the fingerprint of one of our own releases, and
 	// that all releases up to its log index have theirs.
 	KeepFingerprint(ctx context.Context, fingerprint string, p Published, logIndex int64) error
+	// OwnPublished lists our own releases that readers can see, with the
+	// fingerprints of those that have one; yanked ones are Gone. Cost: all
+	// releases.
+	OwnPublished(ctx context.Context) ([]deployment.Published, error)
 	// FingerprintedTo is the highest log index that KeepFingerprint was given,
 	// -1 for none.
 	FingerprintedTo(ctx context.Context) (int64, error)
@@ -149,14 +153,16 @@ type Routes interface {
 	// that the events were relayed. A crash before it ends repeats it. It
 	// returns how many events there were. plan must be pure: it may be called
 	// again. A delivery's Events are joined to a waiting delivery of the same
-	// route and due time when that has a digest. Cost: limit rows.
+	// route and due time when that has a digest. The store gives the ids.
+	// Cost: limit rows.
 	RelayEvents(ctx context.Context, limit int, plan func([]Event) []Delivery) (int, error)
 	// LeaseDeliveries takes waiting deliveries that are due.
 	LeaseDeliveries(ctx context.Context, now time.Time, hold time.Duration, limit int) ([]Delivery, error)
 	// SettleDelivery writes what became of an attempt; problem.Conflict when
 	// the lease is no longer held.
 	SettleDelivery(ctx context.Context, d Delivery, now time.Time) error
-	// ListDeliveries lists a route's deliveries, newest first.
+	// ListDeliveries lists a route's deliveries, newest first, without their
+	// events.
 	ListDeliveries(ctx context.Context, route string, limit int) ([]Delivery, error)
 }
 
@@ -196,6 +202,8 @@ type RepositoryState struct {
 type Registry interface {
 	// AllowInstance refuses who may not, and records the refusal.
 	AllowInstance(ctx context.Context, c audit.Caller, a access.Action) error
+	// MirrorTarget refuses a project that does not mirror this upstream.
+	MirrorTarget(ctx context.Context, project, upstream string) error
 	// Mirror releases an archive in a project as its first bytes seen; the
 	// same bytes again are no error. Its refusals are problems.
 	Mirror(ctx context.Context, project string, archive io.Reader, origin MirrorOrigin) (MirrorResult, error)

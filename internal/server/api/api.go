@@ -76,12 +76,15 @@ type Config struct {
 
 // Door serves the API. Make it with New; it is safe for concurrent use.
 type Door struct {
-	svc Service
-	cfg Config
+	svc      Service
+	watching Watching
+	cfg      Config
 }
 
 // New makes the door.
-func New(svc Service, cfg Config) *Door { return &Door{svc: svc, cfg: cfg} }
+func New(svc Service, watching Watching, cfg Config) *Door {
+	return &Door{svc: svc, watching: watching, cfg: cfg}
+}
 
 // Prefix is where the door stands, for server.Route.
 const Prefix = "api/v1"
@@ -150,6 +153,30 @@ var routes = []route{
 	{"GET", "/log/leaves/{index}", (*Door).logLeaf},
 	{"GET", "/log/consistency", (*Door).logConsistency},
 	{"GET", "/audit", (*Door).listAudit},
+
+	{"GET", "/upstreams", (*Door).listUpstreams},
+	{"POST", "/upstreams", (*Door).addUpstream},
+	{"GET", "/upstreams/{upstream}", (*Door).getUpstream},
+	{"PATCH", "/upstreams/{upstream}", (*Door).setUpstream},
+	{"DELETE", "/upstreams/{upstream}", (*Door).removeUpstream},
+	{"POST", "/upstreams/{upstream}/poll", (*Door).pollUpstream},
+	{"GET", "/upstreams/{upstream}/versions", (*Door).listVersions},
+	{"GET", "/upstreams/{upstream}/notes", (*Door).listNotes},
+	{"GET", "/events", (*Door).listEvents},
+	{"GET", "/feed", (*Door).feed},
+
+	{"GET", "/deployments", (*Door).listDeployments},
+	{"GET", "/deployment", (*Door).getDeployment},
+	{"PATCH", "/deployment", (*Door).setDeployment},
+	{"PUT", "/deployments/imports/{import}", (*Door).importDeployments},
+	{"GET", "/outdated", (*Door).outdated},
+	{"GET", "/environments/compare", (*Door).compareEnvironments},
+
+	{"GET", "/routes", (*Door).listRoutes},
+	{"POST", "/routes", (*Door).addRoute},
+	{"DELETE", "/routes/{route}", (*Door).removeRoute},
+	{"POST", "/routes/{route}/test", (*Door).testRoute},
+	{"GET", "/routes/{route}/deliveries", (*Door).listDeliveries},
 }
 
 // Serve is the door's server.Handler.

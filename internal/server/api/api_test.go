@@ -61,7 +61,7 @@ func serve(svc *fake, method, path, contentType, body string) *httptest.Response
 		r.Header.Set("Content-Type", contentType)
 	}
 	w := httptest.NewRecorder()
-	door := New(svc, Config{Version: "1.0.0", Commit: "abc"})
+	door := New(svc, svc, Config{Version: "1.0.0", Commit: "abc"})
 	server.Wrap(audit.DoorAPI, door.Serve, WriteError).ServeHTTP(w, server.WithCaller(r, ann))
 	return w
 }
@@ -100,9 +100,9 @@ var requests = []struct {
 	{"projects", "GET", "/projects?limit=2", "", "", 200, "Projects"},
 	{"projects after", "GET", "/projects?limit=2&after=b", "", "", 200, "Projects"},
 	{"project create", "POST", "/projects", jsonType, `{"name":"team-a/web","public":true,"policy":{"require_provenance":true}}`, 201,
-		"CreateProject team-a/web {Kind:charts Public:true Importing:false Policy:{RequireProvenance:true}}"},
+		"CreateProject team-a/web {Kind:charts Public:true Importing:false Policy:{RequireProvenance:true Mirror:}}"},
 	{"project create artifacts", "POST", "/projects", jsonType + "; charset=utf-8", `{"name":"x","kind":"artifacts","importing":true}`, 201,
-		"CreateProject x {Kind:artifacts Public:false Importing:true Policy:{RequireProvenance:false}}"},
+		"CreateProject x {Kind:artifacts Public:false Importing:true Policy:{RequireProvenance:false Mirror:}}"},
 	{"project", "GET", "/projects/team-a/web", "", "", 200, "Project team-a/web"},
 	{"project head", "HEAD", "/projects/a", "", "", 200, "Project a"},
 	{"project set", "PATCH", "/projects/team-a/web", jsonType, `{"public":false}`, 200, "SetProject team-a/web public=false policy=- hub=-"},
@@ -148,6 +148,38 @@ var requests = []struct {
 	{"audit all", "GET", "/audit", "", "", 200, "Audit {Project: Chart: Version: Action: Actor: Outcome: Before:0 Limit:100}"},
 	{"audit end", "GET", "/audit?after=0", "", "", 200, ""},
 	{"openapi", "GET", "/openapi.yaml", "", "", 200, ""},
+	{"upstreams", "GET", "/upstreams?limit=1", "", "", 200, "Upstreams"},
+	{"upstream add", "POST", "/upstreams", jsonType, `{"name":"a","charts":["air*"],"keep":"all","quiet_after":"90d","mirror":{"project":"m","min_age":"7d","on_demand":true},"sources":[{"kind":"index","url":"https://c.example.test","interval":"2h"}]}`, 201,
+		"AddUpstream a \"\" all 90d 1 sources [{0 0  index https://c.example.test   2h {0001-01-01 00:00:00 +0000 UTC 0001-01-01 00:00:00 +0000 UTC 0001-01-01 00:00:00 +0000 UTC 0001-01-01 00:00:00 +0000 UTC 0  0  0 0001-01-01 00:00:00 +0000 UTC  false} {   }}]"},
+	{"upstream preset", "POST", "/upstreams", jsonType, `{"preset":"airflow-helm"}`, 201, `AddUpstream  "airflow-helm"  - 0 sources []`},
+	{"upstream bad span", "POST", "/upstreams", jsonType, `{"name":"a","quiet_after":"soon"}`, 400, ""},
+	{"upstream", "GET", "/upstreams/a", "", "", 200, "Upstream a"},
+	{"upstream set", "PATCH", "/upstreams/a", jsonType, `{"quiet_after":"0s","no_mirror":true}`, 200, "SetUpstream a charts=false quiet=0s mirror=false no=true sources=false"},
+	{"upstream remove", "DELETE", "/upstreams/a", "", "", 204, "RemoveUpstream a"},
+	{"upstream poll", "POST", "/upstreams/a/poll", "", "", 204, "PollNow a"},
+	{"upstream versions", "GET", "/upstreams/a/versions?chart=airflow", "", "", 200, `Versions a "airflow"`},
+	{"upstream versions after", "GET", "/upstreams/a/versions?after=airflow@8.9.0%233&limit=1", "", "", 200, `Versions a ""`},
+	{"upstream notes", "GET", "/upstreams/a/notes?chart=airflow&version=8.9.0&limit=5", "", "", 200, `Notes a "airflow" "8.9.0" 5`},
+	{"events", "GET", "/events?upstream=argo&min_severity=high&since=2026-03-01T00:00:00Z&after=10&limit=1", "", "", 200,
+		"Events {Upstream:argo Chart: Version: Kind: MinSeverity:high Deployment: Since:2026-03-01 00:00:00 +0000 UTC Before:10 Limit:1}"},
+	{"events end", "GET", "/events?after=0", "", "", 200, ""},
+	{"events bad severity", "GET", "/events?min_severity=loud", "", "", 400, ""},
+	{"events bad time", "GET", "/events?since=yesterday", "", "", 400, ""},
+	{"feed", "GET", "/feed?upstream=argo", "", "", 200, `EventFeed "argo" "" http://keep.example`},
+	{"feed of nothing", "GET", "/feed", "", "", 400, ""},
+	{"deployments", "GET", "/deployments?import=prod", "", "", 200, `Deployments "prod"`},
+	{"deployment", "GET", "/deployment?key=prod/data/airflow", "", "", 200, "Deployment prod/data/airflow"},
+	{"deployment no key", "GET", "/deployment", "", "", 400, ""},
+	{"deployment set", "PATCH", "/deployment?key=a/b/c", jsonType, `{"owner":"data","mission":3,"exposure":""}`, 200, `SetDeployment a/b/c - "data" - 3 ""`},
+	{"deployment import", "PUT", "/deployments/imports/prod", jsonType, `{"from":"x","deployments":[{"key":"a/b/c","tool":"helm","name":"c","chart":{"name":"web"}}],"problems":["y"]}`, 200, "ImportDeployments prod 1 [y]"},
+	{"deployment import unknown field", "PUT", "/deployments/imports/prod", jsonType, `{"deployments":[{"secret":1}]}`, 400, ""},
+	{"outdated", "GET", "/outdated", "", "", 200, `Outdated ""`},
+	{"environments", "GET", "/environments/compare?a=staging&b=production", "", "", 200, "CompareEnvironments staging production"},
+	{"routes", "GET", "/routes", "", "", 200, "Routes"},
+	{"route add", "POST", "/routes", jsonType, `{"name":"sec","kind":"webhook","target":"https://hooks.example.test","events":["changed"],"min_severity":"high"}`, 201, "AddRoute sec webhook https://hooks.example.test [changed] high"},
+	{"route remove", "DELETE", "/routes/sec", "", "", 204, "RemoveRoute sec"},
+	{"route test", "POST", "/routes/sec/test", "", "", 204, "TestRoute sec"},
+	{"route deliveries", "GET", "/routes/sec/deliveries?limit=3", "", "", 200, "RouteDeliveries sec 3"},
 }
 
 func TestRoutes(t *testing.T) {

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/chartkeep/chartkeep/internal/watch"
 )
 
 // document is openapi.yaml as plain data.
@@ -157,7 +159,7 @@ func everyReference(t *testing.T, doc document, v any) {
 func TestDocumentHasTheQueryParameters(t *testing.T) {
 	doc := readDocument(t)
 	for _, r := range routes {
-		path := strings.NewReplacer("{project...}", "a", "{chart}", "b", "{version}", "1.0.0", "{account}", "ann", "{id}", "x", "{index}", "1").Replace(r.pattern)
+		path := strings.NewReplacer("{project...}", "a", "{chart}", "b", "{version}", "1.0.0", "{account}", "ann", "{id}", "x", "{index}", "1", "{upstream}", "up", "{import}", "prod", "{route}", "sec").Replace(r.pattern)
 		if r.pattern == "/openapi.yaml" {
 			continue
 		}
@@ -192,7 +194,8 @@ func TestDocumentHasTheRequestFields(t *testing.T) {
 	for name, v := range map[string]any{
 		"ProjectRequest": projectRequest{}, "ProjectPatch": projectPatch{}, "RemoveRequest": removeRequest{}, "OriginRequest": originRequest{},
 		"YankRequest": yankRequest{}, "UnyankRequest": unyankRequest{}, "AccountRequest": accountRequest{}, "PasswordRequest": passwordRequest{},
-		"GrantRequest": grantRequest{}, "AccountGrantRequest": accountGrantRequest{}, "TokenRequest": tokenRequest{}, "Policy": projectRequest{}.Policy,
+		"GrantRequest": grantRequest{}, "AccountGrantRequest": accountGrantRequest{}, "TokenRequest": tokenRequest{}, "UpstreamRequest": upstreamRequest{}, "UpstreamPatch": upstreamPatch{}, "SourceRequest": sourceRequest{}, "Mirror": watch.Mirror{},
+		"DeploymentPatch": deploymentPatch{}, "InventoryRequest": inventoryRequest{}, "RouteRequest": routeRequest{}, "Policy": projectRequest{}.Policy,
 	} {
 		var fields, documented []string
 		for i := range reflect.TypeOf(v).NumField() {

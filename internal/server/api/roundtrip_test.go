@@ -39,7 +39,7 @@ func connect(t *testing.T, svc *fake) *client.Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	door := New(svc, Config{Version: "1.0.0", Commit: "abc"})
+	door := New(svc, svc, Config{Version: "1.0.0", Commit: "abc"})
 	ts := httptest.NewServer(server.New(server.Config{Authenticator: knows("ckt_good"), External: external}, []server.Route{
 		{Prefix: Prefix, Door: audit.DoorAPI, Serve: door.Serve, WriteError: WriteError},
 	}))
@@ -89,7 +89,7 @@ func TestRoundTrip(t *testing.T) {
 		},
 		"CreateProject": func(ctx context.Context, c *client.Client) result {
 			v, err := c.CreateProject(ctx, client.NewProject{Name: "a", Kind: "artifacts", Public: true, Importing: true, Policy: client.Policy{RequireProvenance: true}})
-			return result{v, err, "CreateProject a {Kind:artifacts Public:true Importing:true Policy:{RequireProvenance:true}}", "GET /projects/a"}
+			return result{v, err, "CreateProject a {Kind:artifacts Public:true Importing:true Policy:{RequireProvenance:true Mirror:}}", "GET /projects/a"}
 		},
 		"SetProject": func(ctx context.Context, c *client.Client) result {
 			v, err := c.SetProject(ctx, "a", client.ProjectChange{Public: &public, Policy: &client.Policy{RequireProvenance: true}})

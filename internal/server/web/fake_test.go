@@ -49,6 +49,8 @@ type fakeService struct {
 	fault    error // what LogInfo and Projects answer
 	proofErr error // what Proof answers
 	yanks    []string
+	watching *fakeWatch // nil: nothing is watched by this server
+	door     *Door      // of the last request
 }
 
 func digestOf(s string) string {
@@ -111,6 +113,7 @@ func newSample(t testing.TB) *fakeService {
 	f.releases[0].Release.Legacy = true
 	f.append(t, tlog.Audit{Origin: "keep.example/audit", Size: 8846, Time: now.Add(-time.Hour)})
 	f.sampleEvents()
+	f.sampleWatch(t)
 	return f
 }
 

@@ -15,6 +15,7 @@ type element struct {
 	attrs    map[string]string
 	children []*element
 	text     string // of the element and all below it, in order
+	said     strings.Builder
 	parent   *element
 }
 
@@ -29,6 +30,7 @@ func parseHTML(t testing.TB, page string) *element {
 			if at != root {
 				t.Fatalf("<%s> is not closed", at.name)
 			}
+			root.text = root.said.String()
 			return root
 		}
 		if err != nil {
@@ -48,6 +50,7 @@ func parseHTML(t testing.TB, page string) *element {
 			default: // words of two blocks are two words
 				at.say(" ")
 			}
+			at.text = at.said.String()
 			at = at.parent
 		case xml.CharData:
 			at.say(string(token))
@@ -57,7 +60,7 @@ func parseHTML(t testing.TB, page string) *element {
 
 func (e *element) say(text string) {
 	for ; e != nil; e = e.parent {
-		e.text += text
+		e.said.WriteString(text)
 	}
 }
 

@@ -144,10 +144,22 @@ func (f *frame) entry(index int64, text []byte) entryRow {
 	case tlog.Project:
 		row.Kind, row.About, row.AboutURL = "project "+l.Action, l.Name, projectPath(f.Base, l.Name)
 		row.Note = l.Visibility + ", " + l.Kind
+	case tlog.Observation:
+		row.Kind, row.Bad = "upstream, "+observed[l.Observed], l.Observed == tlog.ObservedChanged
+		row.About, row.Note = chartVersion(l.Chart, l.Version)+" of "+shown(l.Upstream, maxName), shown(l.Source, maxName)
+		if f.Watch {
+			row.AboutURL = versionPath(f.Base, l.Upstream, l.Chart, l.Version)
+		}
 	case tlog.Audit:
 		row.Kind, row.About = "audit checkpoint", plural(int(l.Size), "audit event")
 	}
 	return row
+}
+
+// observed are the observations of upstreams in words.
+var observed = map[string]string{
+	tlog.ObservedSeen: "first seen", tlog.ObservedChanged: "changed", tlog.ObservedVanished: "vanished",
+	tlog.ObservedReturned: "returned", tlog.ObservedArchive: "archive read",
 }
 
 func joinReason(code, text string) string {

@@ -13,7 +13,8 @@ import (
 // frame is what every page has around its content.
 type frame struct {
 	Title   string // of the window, without the name of the product
-	Nav     string // the section that is current: charts, log, audit, me, navSignIn or ""
+	Nav     string // the section that is current: charts, upstreams, deployments, log, audit, me, navSignIn or ""
+	Watch   bool   // there are pages of upstreams and deployments, and somebody to see them
 	Crumbs  []link
 	Base    string  // context path and /ui
 	Sheet   string  // URL of the style sheet
@@ -71,6 +72,7 @@ func (d *Door) bareFrame(r *http.Request, title string) frame {
 	}
 	if p := server.CallerOf(r).Principal; signedIn(&p) {
 		f.Who = &person{Name: nameOf(&p), Kind: kindOf(&p), Expires: moment{p.Expires, now}}
+		f.Watch = d.cfg.Watching != nil
 	}
 	return f
 }

@@ -19,22 +19,29 @@ const maxPath = 2048
 type page uint8
 
 const (
-	_           page = iota
-	pageRoot         // /ui, which leads to /ui/
-	pageHome         // /ui/: projects
-	pageSignIn       // /ui/sign-in
-	pageSignOut      // /ui/sign-out
-	pageTheme        // /ui/theme
-	pageProject      // /ui/projects/{project}
-	pageChart        // /ui/projects/{project}/charts/{chart}
-	pageRelease      // /ui/projects/{project}/charts/{chart}/{version}
-	pageYank         // /ui/projects/{project}/charts/{chart}/{version}/yank
-	pageUnyank       // /ui/projects/{project}/charts/{chart}/{version}/unyank
-	pageLog          // /ui/log
-	pageLeaf         // /ui/log/{index}
-	pageAudit        // /ui/audit
-	pageMe           // /ui/me
-	pageAsset        // /ui/assets/{name}
+	_                    page = iota
+	pageRoot                  // /ui, which leads to /ui/
+	pageHome                  // /ui/: projects
+	pageSignIn                // /ui/sign-in
+	pageSignOut               // /ui/sign-out
+	pageTheme                 // /ui/theme
+	pageProject               // /ui/projects/{project}
+	pageChart                 // /ui/projects/{project}/charts/{chart}
+	pageRelease               // /ui/projects/{project}/charts/{chart}/{version}
+	pageYank                  // /ui/projects/{project}/charts/{chart}/{version}/yank
+	pageUnyank                // /ui/projects/{project}/charts/{chart}/{version}/unyank
+	pageLog                   // /ui/log
+	pageLeaf                  // /ui/log/{index}
+	pageAudit                 // /ui/audit
+	pageUpstreams             // /ui/upstreams
+	pageUpstream              // /ui/upstreams/{upstream}
+	pageUpstreamVersions      // /ui/upstreams/{upstream}/versions
+	pageUpstreamVersion       // /ui/upstreams/{upstream}/version?chart=&version=
+	pageDeployments           // /ui/deployments
+	pageDeployment            // /ui/deployments/{deployment}
+	pageEnvironments          // /ui/environments
+	pageMe                    // /ui/me
+	pageAsset                 // /ui/assets/{name}
 )
 
 func (p page) readable() bool {
@@ -62,6 +69,8 @@ type request struct {
 	chart, version string
 	index          int64
 	asset          string
+	upstream       string
+	deployment     string // key
 }
 
 // parse reads a path below /ui. A project can have several segments; none of
@@ -88,6 +97,7 @@ func parse(path string) (request, error) {
 		if p := map[string]page{
 			"sign-in": pageSignIn, "sign-out": pageSignOut, "theme": pageTheme,
 			"log": pageLog, "audit": pageAudit, "me": pageMe,
+			"upstreams": pageUpstreams, "deployments": pageDeployments, "environments": pageEnvironments,
 		}[segs[0]]; p != 0 {
 			return request{page: p}, nil
 		}
@@ -97,6 +107,12 @@ func parse(path string) (request, error) {
 		if n, err := strconv.ParseUint(segs[1], 10, 53); err == nil {
 			return request{page: pageLeaf, index: int64(n)}, nil
 		}
+	case segs[0] == "upstreams":
+		if p := map[string]page{"": pageUpstream, "versions": pageUpstreamVersions, "version": pageUpstreamVersion}[strings.Join(segs[2:], "/")]; p != 0 {
+			return request{page: p, upstream: segs[1]}, nil
+		}
+	case segs[0] == "deployments":
+		return request{page: pageDeployment, deployment: strings.Join(segs[1:], "/")}, nil
 	case segs[0] == "assets" && len(segs) == 2:
 		return request{page: pageAsset, asset: segs[1]}, nil
 	}
@@ -156,6 +172,45 @@ func chartPath(base, project, chart string) string {
 
 func releasePath(base, project, chart, version string) string {
 	return chartPath(base, project, chart) + "/" + url.PathEscape(version)
+}
+
+func upstreamPath(base, upstream string) string {
+	return base + "/upstreams/" + url.PathEscape(upstream)
+}
+
+func chartVersionsPath(base, upstream, chart string) string {
+	if len(chart) > maxLinkedName {
+		return ""
+	}
+	return upstreamPath(base, upstream) + "/versions?" + url.Values{"chart": {chart}}.Encode()
+}
+
+// versionPath is the page of a version of an upstream. Both names are foreign
+// and may hold anything, so they stand in the query.
+func versionPath(base, upstream, chart, version string) string {
+	if len(chart)+len(version) > maxLinkedName {
+		return ""
+	}
+	return upstreamPath(base, upstream) + "/version?" + url.Values{"chart": {chart}, "version": {version}}.Encode()
+}
+
+// tooLong refuses a page of something whose name is as long as no name of
+// honest people is. All that is known of it stands in the lists.
+func tooLong() error {
+	return problem.New(problem.NotFound, "page", "what has a name of more than %s bytes has no page of its own", number(maxLinkedName))
+}
+
+// deploymentPath is the page of a deployment. A key that is no path stands in
+// the query.
+func deploymentPath(base, key string) string {
+	path := base + "/deployments/" + escapeSegments(key)
+	if len(key) > maxLinkedName {
+		return ""
+	}
+	if req, err := parse(prefix + "/deployments/" + key); err != nil || req.deployment != key {
+		return base + "/deployments?" + url.Values{"key": {key}}.Encode()
+	}
+	return path
 }
 
 func leafPath(base string, index int64) string {

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 //go:embed templates
@@ -19,7 +21,7 @@ var templateFiles embed.FS
 // and the parts, every other file is a page that defines "main".
 func loadPages() (map[string]*template.Template, error) {
 	base, err := template.New("").Funcs(template.FuncMap{
-		"num": number, "wrap": wrap, "digest": newDigest, "capital": capital,
+		"num": number, "wrap": wrap, "digest": newDigest, "isDigest": isDigest, "capital": capital, "plural": plural,
 	}).ParseFS(templateFiles, "templates/base.html", "templates/parts.html")
 	if err != nil {
 		return nil, err
@@ -50,6 +52,9 @@ type moment struct{ at, now time.Time }
 
 // Zero reports whether there is no time to show.
 func (m moment) Zero() bool { return m.at.IsZero() }
+
+// Past reports whether the time has come.
+func (m moment) Past() bool { return !m.at.After(m.now) }
 
 // ISO is for the datetime attribute.
 func (m moment) ISO() string { return m.at.UTC().Format(time.RFC3339) }
@@ -116,19 +121,20 @@ func newDigest(s string) digestView {
 	return v
 }
 
-// wrap lets a long name break behind slashes, dots, hyphens and the like. The
-// name is escaped.
+// wrap lets a long name break behind slashes, dots, hyphens and the like, and
+// after 40 characters without one. The name is escaped.
 func wrap(s string) template.HTML {
 	var b strings.Builder
-	start := 0
-	for i := 0; i < len(s); i++ {
-		switch s[i] {
-		case '/', '.', '-', '_', '@', ':':
-			b.WriteString(html.EscapeString(s[start : i+1]))
-			if i+1 < len(s) {
+	start, run := 0, 0
+	for i, c := range s {
+		end := i + utf8.RuneLen(c)
+		run++
+		if run >= 40 && c != utf8.RuneError || strings.ContainsRune("/.-_@:", c) {
+			b.WriteString(html.EscapeString(s[start:end]))
+			if end < len(s) {
 				b.WriteString("<wbr/>")
 			}
-			start = i + 1
+			start, run = end, 0
 		}
 	}
 	b.WriteString(html.EscapeString(s[start:]))
@@ -147,12 +153,13 @@ func sentence(s string) string {
 
 const ordinaryWords = " a an any no nothing only project release chart version the there these this token two without you your "
 
-// capital begins a label or an advice of ours with an upper-case letter.
+// capital begins a label or a sentence with an upper-case letter.
 func capital(s string) string {
-	if s == "" {
+	c, n := utf8.DecodeRuneInString(s)
+	if c == utf8.RuneError {
 		return s
 	}
-	return strings.ToUpper(s[:1]) + s[1:]
+	return string(unicode.ToUpper(c)) + s[n:]
 }
 
 // link is a word that leads somewhere; without URL it is only the word.

@@ -9,10 +9,13 @@ import (
 	"time"
 
 	"github.com/chartkeep/chartkeep/internal/access"
+	"github.com/chartkeep/chartkeep/internal/audit"
+	"github.com/chartkeep/chartkeep/internal/deployment"
 	"github.com/chartkeep/chartkeep/internal/problem"
 	"github.com/chartkeep/chartkeep/internal/release"
 	"github.com/chartkeep/chartkeep/internal/server"
 	"github.com/chartkeep/chartkeep/internal/tlog"
+	"github.com/chartkeep/chartkeep/internal/watch"
 )
 
 // Service is what the pages ask of the registry; *release.Service satisfies
@@ -45,10 +48,31 @@ type Service interface {
 	Audit(ctx context.Context, c release.Caller, f release.AuditFilter) ([]release.AuditRecord, error)
 }
 
+// Watching is what the pages ask of the watch; *watch.Service satisfies it. The
+// rules of Service hold for its methods, too.
+type Watching interface {
+	Upstreams(ctx context.Context, c audit.Caller) ([]watch.Upstream, error)
+	Upstream(ctx context.Context, c audit.Caller, name string) (watch.Upstream, error)
+	// Versions lists the versions of a chart of an upstream, "" for those of
+	// all charts: by chart, the newest version first.
+	Versions(ctx context.Context, c audit.Caller, upstream, chart string) ([]watch.VersionState, error)
+	// Notes lists notes, newest first; chart and version may be "".
+	Notes(ctx context.Context, c audit.Caller, upstream, chart, version string, limit int) ([]watch.Note, error)
+	Events(ctx context.Context, c audit.Caller, f watch.EventFilter) ([]watch.Event, error)
+	// Deployments lists what an import brought, "" for all imports, by key.
+	Deployments(ctx context.Context, c audit.Caller, importName string) ([]watch.Deployment, error)
+	Deployment(ctx context.Context, c audit.Caller, key string) (watch.Deployment, error)
+	// Outdated says how far the deployments of an import are behind, "" for
+	// those of all imports, and what each is matched with today.
+	Outdated(ctx context.Context, c audit.Caller, importName string) ([]deployment.Row, error)
+	CompareEnvironments(ctx context.Context, c audit.Caller, a, b string) (deployment.Differences, error)
+}
+
 // Config is what the pages need to know of the server.
 type Config struct {
-	Version string           // of the program
-	Now     func() time.Time // nil is time.Now
+	Version  string           // of the program
+	Now      func() time.Time // nil is time.Now
+	Watching Watching         // nil: there are no pages of upstreams and deployments
 }
 
 // Door serves the web UI.
@@ -120,6 +144,25 @@ func (d *Door) Serve(w http.ResponseWriter, r *http.Request) error {
 		return d.audit(w, r)
 	case pageMe:
 		return d.me(w, r)
+	}
+	if d.cfg.Watching == nil {
+		return noPage(r.URL.Path)
+	}
+	switch req.page {
+	case pageUpstreams:
+		return d.upstreams(w, r)
+	case pageUpstream:
+		return d.upstream(w, r, req)
+	case pageUpstreamVersions:
+		return d.upstreamVersions(w, r, req)
+	case pageUpstreamVersion:
+		return d.upstreamVersion(w, r, req)
+	case pageDeployments:
+		return d.deployments(w, r)
+	case pageDeployment:
+		return d.deployment(w, r, req)
+	case pageEnvironments:
+		return d.environments(w, r)
 	}
 	return fmt.Errorf("serve %s: page %d has no handler", r.URL.Path, req.page)
 }

@@ -24,10 +24,18 @@ import (
 
 func newDoor(t testing.TB, f *fakeService) *Door {
 	t.Helper()
-	d, err := New(f, Config{Version: "0.1.0", Now: func() time.Time { return now }})
+	cfg := Config{Version: "0.1.0", Now: func() time.Time { return now }}
+	if f.watching != nil {
+		cfg.Watching = f.watching
+	}
+	if f.door != nil && f.door.cfg.Watching == cfg.Watching {
+		return f.door
+	}
+	d, err := New(f, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
+	f.door = d
 	return d
 }
 

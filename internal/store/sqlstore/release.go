@@ -88,6 +88,18 @@ func (s *Store) Releases(ctx context.Context, projectID int64, name string) ([]r
 	return out, err
 }
 
+// ReleasesAfter implements release.Projects. Cost: limit rows of the primary
+// key, which is the log index.
+func (s *Store) ReleasesAfter(ctx context.Context, logIndex int64, limit int) ([]release.Release, error) {
+	var out []release.Release
+	err := s.query(ctx, selectRelease+"r.id > ? ORDER BY r.id LIMIT ?", func(row scanner) error {
+		r, err := scanRelease(row)
+		out = append(out, r)
+		return err
+	}, logIndex, limit)
+	return out, err
+}
+
 // Charts implements release.Projects. What is staged does not count, nor does
 // a chart that has nothing else. Cost: a scan of the index entries of limit
 // charts, and for each chart its newest releases until one that is not yanked.

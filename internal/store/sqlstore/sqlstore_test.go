@@ -76,4 +76,8 @@ func suite(t *testing.T, place func(testing.TB) database) {
 		d := place(t)
 		return func(t *testing.T, now func() time.Time) storetest.LedgerStore { return d.open(t, now) }
 	})
+	storetest.Watch(t, func(t *testing.T) storetest.OpenWatch {
+		d := place(t)
+		return func(t *testing.T, now func() time.Time) storetest.WatchStore { return d.open(t, now) }
+	})
 }

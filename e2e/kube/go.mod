@@ -1,0 +1,15 @@
+module github.com/chartkeep/chartkeep/e2e/kube
+
+go 1.26.0
+
+require github.com/chartkeep/chartkeep v0.0.0
+
+require (
+	github.com/Masterminds/semver/v3 v3.5.0 // indirect
+	github.com/klauspost/compress v1.20.3 // indirect
+	github.com/transparency-dev/formats v0.1.1 // indirect
+	go.yaml.in/yaml/v3 v3.0.6 // indirect
+	golang.org/x/mod v0.42.0 // indirect
+)
+
+replace github.com/chartkeep/chartkeep => ../..

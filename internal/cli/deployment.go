@@ -1,0 +1,325 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/chartkeep/chartkeep/client"
+)
+
+func (a *app) deploymentCommands() *cobra.Command {
+	return group("deployment", "Record what runs where, and see it",
+		a.deploymentImportCommand(), a.deploymentListCommand(), a.deploymentShowCommand(), a.deploymentSetCommand(), a.deploymentCompareCommand())
+}
+
+type inventoryResult struct{ client.ImportResult }
+
+func (inventoryResult) schema() string   { return "deployment-import/v1" }
+func (r inventoryResult) keys() []string { return []string{r.Import} }
+
+func (r inventoryResult) view() view {
+	v := view{{facts: []fact{
+		{"import", r.Import}, {"deployments", number(int64(r.Deployments))}, {"unresolved", number(int64(r.Unresolved))},
+		{"new", number(int64(r.New))}, {"moved", number(int64(r.Changed))}, {"gone", number(int64(r.Gone))},
+	}}}
+	if len(r.Events) > 0 {
+		v = append(v, eventList{Items: r.Events}.view()...)
+	}
+	return v
+}
+
+func (a *app) deploymentImportCommand() *cobra.Command {
+	var opt whereOptions
+	return a.leaf(command{
+		use: "import NAME --from WHERE", short: "Record what runs in a cluster, or what files say should run",
+		long: `
+Read deployments and record them with the server under a name: what the same
+import brought before and is not there now is gone. Read are Helm's storage in
+a cluster, Argo CD Applications and ApplicationSets, Flux HelmReleases,
+helmfiles, umbrella charts and plain lists; nothing is written there. Secrets
+in values are masked before they are sent.
+
+What cannot be resolved is recorded with the reason, and never left out.`,
+		example: `
+chartkeep deployment import production --from kube:production --environment production
+chartkeep deployment import gitops --from ./clusters`,
+		args: arguments{1, 1, "a NAME for the import"}, flags: opt.register,
+		run: func(ctx context.Context, args []string) (result, error) {
+			if err := opt.needFrom("chartkeep deployment import " + args[0] + " --from kube"); err != nil {
+				return nil, err
+			}
+			found, err := opt.read(ctx)
+			if err != nil {
+				return nil, err
+			}
+			a.tellProblems(found.Problems)
+			c, err := a.client()
+			if err != nil {
+				return nil, err
+			}
+			send := client.Inventory{From: found.From, Deployments: []json.RawMessage{}, Problems: found.Problems}
+			for i := range found.Deployments {
+				text, err := json.Marshal(&found.Deployments[i])
+				if err != nil {
+					return nil, fmt.Errorf("encode deployment: %w", err)
+				}
+				send.Deployments = append(send.Deployments, text)
+			}
+			r, err := c.ImportDeployments(ctx, args[0], send)
+			if err != nil {
+				return nil, err
+			}
+			return inventoryResult{r}, nil
+		},
+	})
+}
+
+type deploymentList struct {
+	Items []client.Deployment `json:"items"`
+}
+
+func (deploymentList) schema() string { return "deployment-list/v1" }
+
+func (r deploymentList) keys() []string {
+	return keysOf(r.Items, func(d client.Deployment) string { return d.Key })
+}
+
+func (r deploymentList) view() view {
+	b := block{head: []string{"DEPLOYMENT", "ENVIRONMENT", "CHART", "VERSION", "OWNER", "IS", "UNRESOLVED"}, empty: "nothing is recorded; record what runs with: chartkeep deployment import NAME --from kube"}
+	for _, d := range r.Items {
+		unresolved := strings.Join(d.Unresolved, "; ")
+		if d.Match.Confidence == "unknown" && unresolved == "" {
+			unresolved = d.Match.How
+		}
+		b.rows = append(b.rows, []string{d.Key, d.Environment, d.Chart.Name, cmp.Or(d.Chart.Version, d.Chart.Constraint, "?"), cmp.Or(d.Owner, "nobody"), matchWords(d.Match), unresolved})
+	}
+	return view{b}
+}
+
+// matchWords says which published chart a deployment is.
+func matchWords(m client.Match) string {
+	switch {
+	case m.Differs:
+		return "other bytes than the release"
+	case m.Confidence == "unknown":
+		return "unknown"
+	case m.Project != "":
+		return "project " + m.Project + " (" + m.Confidence + ")"
+	}
+	return "upstream " + m.Upstream + " (" + m.Confidence + ")"
+}
+
+func (a *app) deploymentListCommand() *cobra.Command {
+	var importName string
+	return a.leaf(command{
+		use: "list [flags]", short: "List what runs where",
+		example: `chartkeep deployment list`,
+		flags: func(f *pflag.FlagSet) {
+			f.StringVar(&importName, "import", "", "only what import `NAME` brought")
+		},
+		run: func(ctx context.Context, _ []string) (result, error) {
+			c, err := a.client()
+			if err != nil {
+				return nil, err
+			}
+			items, err := collect(ctx, func(ctx context.Context, p client.Page) (client.List[client.Deployment], error) {
+				return c.Deployments(ctx, importName, p)
+			})
+			if err != nil {
+				return nil, err
+			}
+			return deploymentList{items}, nil
+		},
+	})
+}
+
+type deploymentResult struct{ client.Deployment }
+
+func (deploymentResult) schema() string   { return "deployment/v1" }
+func (r deploymentResult) keys() []string { return []string{r.Key} }
+
+func (r deploymentResult) view() view {
+	mission := "nobody said"
+	if r.Mission != nil {
+		mission = number(int64(*r.Mission))
+	}
+	facts := []fact{
+		{"deployment", r.Key}, {"read from", r.From}, {"import", r.Import}, {"environment", cmp.Or(r.Environment, "nobody said")},
+		{"owner", cmp.Or(r.Owner, "nobody")}, {"route", cmp.Or(r.Route, "none: its owner is not told of events")}, {"mission tier", mission},
+		{"exposure", strings.TrimSpace(r.Exposure + " " + paren(r.ExposureWhy))}, {"chart", r.Chart.Name}, {"version", cmp.Or(r.Chart.Version, r.Chart.Constraint, "unknown")},
+		{"app version", r.Chart.AppVersion}, {"repository", cmp.Or(r.Chart.Repository, "not known")}, {"is", matchWords(r.Match)}, {"since", r.Match.How},
+		{"status", r.Status}, {"fingerprint", r.Fingerprint}, {"first seen", stampSeconds(r.FirstSeen)}, {"last seen", stampSeconds(r.LastSeen)},
+	}
+	for _, d := range r.Dependencies {
+		facts = append(facts, fact{"sub-chart", strings.TrimSpace(d.Name + " " + cmp.Or(d.Version, d.Constraint))})
+	}
+	for _, i := range r.Images {
+		facts = append(facts, fact{"image", i})
+	}
+	for _, u := range r.Unresolved {
+		facts = append(facts, fact{"unresolved", u})
+	}
+	v := view{{facts: facts}}
+	if len(r.Values) > 0 {
+		if text, err := yamlOf(r.Values); err == nil {
+			v = append(v, block{text: "\nvalues in use, secrets masked:\n" + string(text)})
+		}
+	}
+	return v
+}
+
+func paren(s string) string {
+	if s == "" {
+		return ""
+	}
+	return "(" + s + ")"
+}
+
+func (a *app) deploymentShowCommand() *cobra.Command {
+	return a.leaf(command{
+		use: "show KEY", short: "Show a deployment",
+		example: `chartkeep deployment show production/data/airflow`,
+		args:    arguments{1, 1, "the KEY of a deployment"}, complete: a.completeDeploymentArg,
+		run: func(ctx context.Context, args []string) (result, error) {
+			c, err := a.client()
+			if err != nil {
+				return nil, err
+			}
+			d, err := c.Deployment(ctx, args[0])
+			if err != nil {
+				return nil, err
+			}
+			return deploymentResult{d}, nil
+		},
+	})
+}
+
+func (a *app) deploymentSetCommand() *cobra.Command {
+	var environment, owner, route, exposure string
+	var mission int
+	var given *pflag.FlagSet
+	return a.leaf(command{
+		use: "set KEY [flags]", short: "Say whose a deployment is, and what it matters",
+		long: `
+Say what no file says of a deployment. It stays over imports and wins over
+what they bring; an empty text takes it back.`,
+		example: `
+chartkeep deployment set production/data/airflow --owner data-team --route data --mission 2
+chartkeep deployment set production/data/airflow --exposure controlled`,
+		args: arguments{1, 1, "the KEY of a deployment"}, complete: a.completeDeploymentArg,
+		flags: func(f *pflag.FlagSet) {
+			f.StringVar(&environment, "environment", "", "`NAME` of its environment")
+			f.StringVar(&owner, "owner", "", "`NAME` of its owner")
+			f.StringVar(&route, "route", "", "`NAME` of the route by which its owner is told")
+			f.IntVar(&mission, "mission", -1, "mission `TIER`: 0 (lowest) to 3; -1: none")
+			f.StringVar(&exposure, "exposure", "", "who can reach it: small, controlled, open")
+			given = f
+		},
+		run: func(ctx context.Context, args []string) (result, error) {
+			var ch client.DeploymentChange
+			for _, t := range []struct {
+				name  string
+				value *string
+				to    **string
+			}{{"environment", &environment, &ch.Environment}, {"owner", &owner, &ch.Owner}, {"route", &route, &ch.Route}, {"exposure", &exposure, &ch.Exposure}} {
+				if given.Changed(t.name) {
+					*t.to = t.value
+				}
+			}
+			if given.Changed("mission") {
+				ch.Mission = &mission
+			}
+			if ch == (client.DeploymentChange{}) {
+				return nil, usage("nothing to change was given").try("chartkeep deployment set --help")
+			}
+			c, err := a.client()
+			if err != nil {
+				return nil, err
+			}
+			d, err := c.SetDeployment(ctx, args[0], ch)
+			if err != nil {
+				return nil, err
+			}
+			return deploymentResult{d}, nil
+		},
+	})
+}
+
+// differencesResult says in what two environments differ.
+type differencesResult struct{ client.Differences }
+
+func (differencesResult) schema() string { return "environment-comparison/v1" }
+
+func (r differencesResult) keys() []string {
+	return keysOf(r.Pairs, func(d client.Difference) string { return d.A })
+}
+
+func (r differencesResult) view() view {
+	b := block{head: []string{"NAME", "WHAT", strings.ToUpper(r.A), strings.ToUpper(r.B)}}
+	for _, p := range r.Pairs {
+		for _, i := range p.Items {
+			b.rows = append(b.rows, []string{p.Name, i.What, i.A, i.B})
+		}
+	}
+	for _, k := range r.OnlyA {
+		b.rows = append(b.rows, []string{k, "deployment", "is there", "is not there"})
+	}
+	for _, k := range r.OnlyB {
+		b.rows = append(b.rows, []string{k, "deployment", "is not there", "is there"})
+	}
+	if len(b.rows) == 0 {
+		return view{{text: fmt.Sprintf("%s mirrors %s: %d deployments are the same", r.A, r.B, r.Same)}}
+	}
+	return view{b, {text: fmt.Sprintf("%d deployments are the same", r.Same)}}
+}
+
+func (a *app) deploymentCompareCommand() *cobra.Command {
+	var exitDiff bool
+	return a.leaf(command{
+		use: "compare ENVIRONMENT OTHER", short: "Say where one environment does not mirror another",
+		long: `
+Hold the deployments of two environments against each other: version, images,
+values and exposure. What was tested in one says little of the other where they
+differ.`,
+		example: `chartkeep deployment compare staging production`,
+		args:    arguments{2, 2, "two environments"},
+		flags: func(f *pflag.FlagSet) {
+			f.BoolVar(&exitDiff, "exit-diff", false, "exit with 7 when they differ")
+		},
+		run: func(ctx context.Context, args []string) (result, error) {
+			c, err := a.client()
+			if err != nil {
+				return nil, err
+			}
+			d, err := c.CompareEnvironments(ctx, args[0], args[1])
+			if err != nil {
+				return nil, err
+			}
+			if exitDiff && len(d.Pairs)+len(d.OnlyA)+len(d.OnlyB) > 0 {
+				return differencesResult{d}, differs{}
+			}
+			return differencesResult{d}, nil
+		},
+	})
+}
+
+func (a *app) completeDeploymentArg(ctx context.Context, args []string, _ string) []string {
+	if len(args) > 0 {
+		return nil
+	}
+	c, err := a.client()
+	if err != nil {
+		return nil
+	}
+	l, err := c.Deployments(ctx, "", client.Page{Limit: 200})
+	if err != nil {
+		return nil
+	}
+	return keysOf(l.Items, func(d client.Deployment) string { return d.Key })
+}

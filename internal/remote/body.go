@@ -1,0 +1,125 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/klauspost/compress/gzip"
+
+	"github.com/chartkeep/chartkeep/internal/problem"
+)
+
+// Why an exchange was given up by us.
+var (
+	errTotal = errors.New("the whole took too long")
+	errSlow  = errors.New("too few bytes in too long a time")
+	errQueue = errors.New("waited for other requests to the same host")
+)
+
+// body is the body of an answer. It gives up on one that comes too slowly. Only
+// the time counts in which somebody waits for it, so that a reader that is slow
+// itself is not taken for a slow server.
+type body struct {
+	inner  io.ReadCloser
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	end    func()
+	times  Times
+	url    string
+
+	waited time.Duration // in this window
+	got    int
+	once   sync.Once
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	start := time.Now()
+	timer := time.AfterFunc(b.times.Window-b.waited, func() { b.cancel(errSlow) })
+	n, err := b.inner.Read(p)
+	timer.Stop()
+	b.waited += time.Since(start)
+	if b.got += n; b.got >= b.times.Least {
+		b.waited, b.got = 0, 0
+	} else if b.waited >= b.times.Window {
+		b.cancel(errSlow)
+	}
+	if err == io.EOF {
+		b.once.Do(b.end)
+		return n, err
+	}
+	if err != nil {
+		err = explain(b.ctx, err, b.url, nil)
+	}
+	return n, err
+}
+
+func (b *body) Close() error {
+	b.once.Do(b.end)
+	return b.inner.Close()
+}
+
+// read reads a body to its end, unpacking it where it came packed, and refuses
+// more than limit bytes. It returns also how many bytes were transferred.
+func read(r io.Reader, packed bool, length, limit int64, url string) ([]byte, int64, error) {
+	counted := &counter{inner: r}
+	r = counted
+	if packed {
+		z, err := gzip.NewReader(r)
+		if err != nil {
+			return nil, counted.n, unpackable(err, url)
+		}
+		defer z.Close()
+		r, length = z, -1
+	}
+	out := make([]byte, 0, min(max(length, 4<<10), limit, 16<<20)+1)
+	for {
+		if len(out) == cap(out) {
+			out = append(out, 0)[:len(out)]
+		}
+		n, err := r.Read(out[len(out):min(int64(cap(out)), limit+1)])
+		out = out[:len(out)+n]
+		if int64(len(out)) > limit {
+			return nil, counted.n, overLimit(url, limit)
+		}
+		if err == io.EOF {
+			return out, counted.n, nil
+		}
+		if err != nil {
+			if packed {
+				err = unpackable(err, url)
+			}
+			return nil, counted.n, err
+		}
+	}
+}
+
+func overLimit(url string, limit int64) *problem.Error {
+	return problem.New(problem.TooLarge, "remote-limit", "the answer of %s has more than %d bytes", url, limit)
+}
+
+// unpackable keeps the problems of the transfer, and makes one of what gzip
+// says.
+func unpackable(err error, url string) error {
+	if _, ok := problem.As(err); ok {
+		return err
+	}
+	if errors.Is(err, context.Canceled) {
+		return err
+	}
+	return problem.New(problem.Invalid, "remote-answer", "the answer of %s says that it is gzip, and cannot be unpacked", url).Because(err)
+}
+
+// counter counts what was transferred.
+type counter struct {
+	inner io.Reader
+	n     int64
+}
+
+func (c *counter) Read(p []byte) (int, error) {
+	n, err := c.inner.Read(p)
+	c.n += int64(n)
+	return n, err
+}

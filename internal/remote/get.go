@@ -1,0 +1,144 @@
+package remote
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// Get asks for a document that is read whole.
+type Get struct {
+	URL          string
+	Credential   string // "" for none
+	Accept       string // "" for anything
+	ETag         string // of the last answer; with LastModified it makes the request conditional
+	LastModified string
+	Limit        int64 // bytes of the document, unpacked
+}
+
+// Document is what a Get brought.
+type Document struct {
+	NotModified  bool // the one that ETag or LastModified name is the present one
+	Body         []byte
+	Header       http.Header
+	ETag         string
+	LastModified string
+	URL          string // that answered, after redirects
+	MovedTo      string // URL, where every redirect on the way to it was a permanent one; "" for none
+	Transferred  int64  // bytes of the body as they came
+}
+
+// Get asks once and reads the answer into memory. Errors are problems: those
+// of Check, Do and Refusal, and problem.TooLarge over the limit. Cost: the
+// document, at most about twice its size in memory.
+func (c *Client) Get(ctx context.Context, g Get) (*Document, error) {
+	if err := c.Check(g.Credential, g.URL); err != nil {
+		return nil, err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, g.URL, nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Accept-Encoding", "gzip")
+	for name, value := range map[string]string{"Accept": g.Accept, "If-None-Match": g.ETag, "If-Modified-Since": g.LastModified} {
+		if value != "" {
+			req.Header.Set(name, value)
+		}
+	}
+	h, err := c.HTTP(g.Credential)
+	if err != nil {
+		return nil, err
+	}
+	permanent := true
+	h.CheckRedirect = func(req *http.Request, via []*http.Request) error {
+		code := req.Response.StatusCode
+		permanent = permanent && (code == http.StatusMovedPermanently || code == http.StatusPermanentRedirect)
+		return follow(req, via)
+	}
+	res, err := h.Do(req)
+	if err != nil {
+		return nil, settle(err, req.URL)
+	}
+	defer res.Body.Close()
+	d := &Document{Header: res.Header, ETag: res.Header.Get("ETag"), LastModified: res.Header.Get("Last-Modified"), URL: res.Request.URL.String()}
+	if permanent && d.URL != req.URL.String() {
+		d.MovedTo = d.URL
+	}
+	if res.StatusCode == http.StatusNotModified && (g.ETag != "" || g.LastModified != "") {
+		d.NotModified = true
+		return d, nil
+	}
+	if err := Refusal(res, g.Credential); err != nil {
+		_, _ = io.CopyN(io.Discard, res.Body, 4<<10) // lets the connection be used again
+		return nil, err
+	}
+	at := res.Body.(*body).url
+	d.Body, d.Transferred, err = read(res.Body, isGzip(res.Header), res.ContentLength, g.Limit, at)
+	return d, err
+}
+
+func isGzip(h http.Header) bool {
+	e := strings.ToLower(strings.TrimSpace(h.Get("Content-Encoding")))
+	return e == "gzip" || e == "x-gzip"
+}
+
+// Open asks for bytes as they are, such as an archive, and hands out the body.
+// The credential goes along only where it is bound to the URL's host: URLs
+// come from an index, and may lead elsewhere. More than limit bytes, and an
+// answer that ends before the length it announced, are errors of reading. The
+// caller closes the body. Errors are those of Get.
+func (c *Client) Open(ctx context.Context, rawURL, credential string, limit int64) (io.ReadCloser, error) {
+	if err := c.Check("", rawURL); err != nil {
+		return nil, err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, rawURL, nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Accept-Encoding", "identity")
+	res, err := c.Do(req, credential)
+	if err != nil {
+		return nil, err
+	}
+	if err := Refusal(res, c.effective(credential, req.URL)); err != nil {
+		res.Body.Close()
+		return nil, err
+	}
+	at := res.Body.(*body).url
+	if res.ContentLength > limit {
+		res.Body.Close()
+		return nil, overLimit(at, limit)
+	}
+	return &limited{ReadCloser: res.Body, left: limit, limit: limit, url: at}, nil
+}
+
+// effective is the credential that a URL was asked under.
+func (c *Client) effective(name string, u *url.URL) string {
+	if cred, err := c.config.Credentials.find(name); err == nil && cred.host.covers(u) {
+		return name
+	}
+	return ""
+}
+
+// limited fails where its limit is exceeded, instead of ending there.
+type limited struct {
+	io.ReadCloser
+	left, limit int64
+	url         string
+}
+
+func (l *limited) Read(p []byte) (int, error) {
+	if l.left < 0 {
+		return 0, overLimit(l.url, l.limit)
+	}
+	if int64(len(p)) > l.left+1 {
+		p = p[:l.left+1]
+	}
+	n, err := l.ReadCloser.Read(p)
+	if l.left -= int64(n); l.left < 0 {
+		return n + int(l.left), overLimit(l.url, l.limit)
+	}
+	return n, err
+}
