@@ -121,14 +121,14 @@ func TestImport(t *testing.T) {
 	sh := newShell(t)
 	s := daemontest.Start(t, daemontest.Options{})
 	sh.env = append(sh.env, "CHARTKEEP_SERVER="+s.URL, "CHARTKEEP_TOKEN="+s.Admin)
-	released := chartOf(sh, "api", "1.0.0", "released")
+	released := chartOf(sh, "shop", "1.0.0", "released")
 	sh.do("chartkeep", "project", "create", "demo", "--public")
 	sh.do("chartkeep", "push", released, "--project", "demo")
 	for _, helm := range helms {
 		sh.do(helm, "install", "same-"+helm, released, "-n", "import-"+helm, "--create-namespace", "--set", "adminPassword=hunter2")
 	}
 	sh.do("helm4", "install", "vendored", sh.file("demo-1.2.3.tgz"), "-n", "import-helm4")
-	other := chartOf(sh, "api", "1.0.0", "other-bytes")
+	other := chartOf(sh, "shop", "1.0.0", "other-bytes")
 	sh.do("helm4", "install", "other", other, "-n", "import-helm4")
 
 	out := sh.do("chartkeep", "deployment", "import", "bed", "--from", "kube", "--environment", "staging", "-o", "json")

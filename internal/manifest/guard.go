@@ -225,18 +225,27 @@ func (w *weaver) pipe(p *parse.PipeNode, printed bool) (nodes int) {
 				nodes += size(a)
 			}
 			if i > 0 && in != "" {
-				out = append(out, command(in, weightOf(c)))
+				out = append(unkept(out, in), command(in, weightOf(c)))
 			}
 			if out = append(out, c); made {
 				out = append(out, command(guardKeep, 0))
 			}
 		}
 		if printed {
-			out = append(out, command(guardDeep, 1))
+			out = append(unkept(out, guardDeep), command(guardDeep, 1))
 		}
 		p.Cmds = out
 	})
 	return nodes
+}
+
+// unkept drops the guard of the last value where the next charges for it too.
+func unkept(cmds []*parse.CommandNode, next string) []*parse.CommandNode {
+	last := len(cmds) - 1
+	if f, ok := cmds[last].Args[0].(*parse.IdentifierNode); ok && f.Ident == guardKeep && next == guardDeep {
+		return cmds[:last]
+	}
+	return cmds
 }
 
 // size is the number of commands within an operand.

@@ -93,7 +93,8 @@ func templatesOf(c *helmchart.Chart, lim Limits) (files int, size int64) {
 }
 
 // weave guards every template of a chart and its dependencies, each text once.
-func weave(c *helmchart.Chart) error {
+// What was woven before is in woven, and is added to it.
+func weave(c *helmchart.Chart, woven map[string]string) error {
 	done := map[*byte]bool{}
 	var each func(c *helmchart.Chart) error
 	each = func(c *helmchart.Chart) error {
@@ -101,9 +102,15 @@ func weave(c *helmchart.Chart) error {
 			if t == nil || len(t.Data) == 0 || done[&t.Data[0]] {
 				continue
 			}
-			text, err := guardTemplate(path.Join(c.ChartFullPath(), t.Name), string(t.Data))
-			if err != nil {
-				return problem.New(problem.Invalid, "render-failed", "a template cannot be parsed: %s", oneLine(unweave(err).Error()))
+			name := path.Join(c.ChartFullPath(), t.Name)
+			key := name + "\x00" + string(t.Data)
+			text, known := woven[key]
+			if !known {
+				var err error
+				if text, err = guardTemplate(name, string(t.Data)); err != nil {
+					return problem.New(problem.Invalid, "render-failed", "a template cannot be parsed: %s", oneLine(unweave(err).Error()))
+				}
+				woven[key] = text
 			}
 			if t.Data = []byte(text); len(t.Data) > 0 {
 				done[&t.Data[0]] = true

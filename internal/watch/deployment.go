@@ -60,7 +60,7 @@ func (s *Service) ImportDeployments(ctx context.Context, c audit.Caller, name st
 		return ImportResult{}, problem.New(problem.TooLarge, "deployments", "an import brings at most %d deployments, not %d", maxDeployments, len(found.Deployments)).
 			Suggest("import it in parts, each under a name of its own")
 	}
-	catalogue, err := s.catalogue(ctx)
+	catalogue, err := s.fresh(ctx)
 	if err != nil {
 		return ImportResult{}, err
 	}
@@ -302,6 +302,22 @@ func (s *Service) CompareEnvironments(ctx context.Context, c audit.Caller, a, b 
 	}
 	return deployment.CompareEnvironments(plain, a, b), nil
 }
+
+// fresh is the catalogue as it is now, with the fingerprints of what was
+// released a moment ago as far as they can be taken in a few seconds.
+func (s *Service) fresh(ctx context.Context) (*deployment.Catalogue, error) {
+	within, cancel := context.WithTimeout(ctx, fingerprintFor)
+	defer cancel()
+	if err := s.Fingerprint(within); err != nil && within.Err() == nil {
+		return nil, err
+	}
+	s.shelf.mu.Lock()
+	s.shelf.made = nil
+	s.shelf.mu.Unlock()
+	return s.catalogue(ctx)
+}
+
+const fingerprintFor = 10 * time.Second
 
 // catalogueFor is how long a catalogue is used before it is read again.
 const catalogueFor = time.Minute

@@ -16,9 +16,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/chartkeep/chartkeep/client"
-	"github.com/chartkeep/chartkeep/internal/chart/charttest"
-	"github.com/chartkeep/chartkeep/internal/daemon/daemontest"
 	"github.com/chartkeep/chartkeep/internal/digest"
 	"github.com/chartkeep/chartkeep/internal/problem"
 	"github.com/chartkeep/chartkeep/internal/watch"
@@ -558,54 +555,4 @@ func FuzzMemory(f *testing.F) {
 			t.Fatalf("%v became %v", m, again)
 		}
 	})
-}
-
-// Our own registry, as an OCI registry with its token flow and as a chart
-// repository.
-func TestOwnRegistry(t *testing.T) {
-	srv := daemontest.Start(t, daemontest.Options{})
-	admin := srv.Client(srv.Admin)
-	if _, err := admin.CreateProject(t.Context(), client.NewProject{Name: "platform"}); err != nil {
-		t.Fatal(err)
-	}
-	archives := map[string][]byte{}
-	for _, version := range []string{"1.0.0", "1.1.0+build.7", "2.0.0-rc.1"} {
-		archives[version] = charttest.Build(t, "web", version, nil)
-		up := client.Upload{Archive: bytes.NewReader(archives[version]), Size: int64(len(archives[version]))}
-		if _, err := admin.Push(t.Context(), "platform", up); err != nil {
-			t.Fatal(err)
-		}
-	}
-	s := reader(t, Config{}, "  own: {host: '"+srv.Addr+"', username: bot, password_file: pw}\n", map[string]string{"pw": srv.Admin + "\n"})
-	for _, src := range []watch.Source{
-		{Kind: watch.SourceOCI, URL: "oci://" + srv.Addr + "/platform/web", Credential: "own"},
-		{Kind: watch.SourceIndex, URL: srv.URL + "/platform", Credential: "own"},
-	} {
-		bare := src
-		bare.Credential = ""
-		if _, err := s.Poll(t.Context(), bare, watch.Validators{}); err == nil {
-			t.Errorf("%s: a private project is read without a credential", src.Kind)
-		}
-		f := poll(t, s, src, watch.Validators{})
-		if f.Index.Len() != len(archives) || len(f.Index.Charts) != 1 || f.Index.Charts[0].Name != "web" {
-			t.Fatalf("%s:\n%s", src.Kind, listing(f.Index))
-		}
-		for _, v := range f.Index.Charts[0].Versions {
-			if "sha256:"+v.Digest != digest.SHA256(archives[v.Version]) {
-				t.Errorf("%s: %+v", src.Kind, v)
-			}
-			rc, err := s.Archive(t.Context(), src, v.URLs[0])
-			if err != nil {
-				t.Fatalf("%s: %v", v.URLs[0], err)
-			}
-			b, err := io.ReadAll(rc)
-			rc.Close()
-			if err != nil || !bytes.Equal(b, archives[v.Version]) {
-				t.Errorf("%s: %d bytes, %v", v.URLs[0], len(b), err)
-			}
-		}
-		if again := poll(t, s, src, f.Validators); !again.Unchanged {
-			t.Errorf("%s again: %+v", src.Kind, again)
-		}
-	}
 }

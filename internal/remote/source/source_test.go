@@ -15,14 +15,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/chartkeep/chartkeep/internal/daemon/daemontest"
 	"github.com/chartkeep/chartkeep/internal/problem"
 	"github.com/chartkeep/chartkeep/internal/remote"
 	"github.com/chartkeep/chartkeep/internal/upstream"
 	"github.com/chartkeep/chartkeep/internal/watch"
 )
-
-func TestMain(m *testing.M) { os.Exit(daemontest.Run(m)) }
 
 // reader makes Sources that may reach this machine. credentials is the YAML
 // below that key; $DIR in it is the folder of files.

@@ -89,13 +89,15 @@ type matchView struct {
 // The confidences in words. Only what was compared is green.
 func (f *frame) match(m *deployment.Match) matchView {
 	v := matchView{Class: "unk", Icon: "unk", Word: "unknown", How: shown(m.How, maxSentence)}
-	switch m.Confidence {
-	case deployment.Exact:
+	switch {
+	case m.Confidence == deployment.Exact:
 		v.Class, v.Icon, v.Word = "ok", "ok", "exact"
-	case deployment.Strong:
+	case m.Confidence == deployment.Strong:
 		v.Class, v.Icon, v.Word = "mute", "ok", "strong, by names"
-	case deployment.Weak:
+	case m.Confidence == deployment.Weak:
 		v.Class, v.Icon, v.Word = "warn", "warn", "weak, by name alone"
+	case m.Differs:
+		v.Class, v.Icon, v.Word = "bad", "bad", "not the released"
 	}
 	name := chartVersion(m.Chart, m.Version)
 	switch {
@@ -196,7 +198,9 @@ func (r *run) behind() behindView {
 	if r.row == nil {
 		return v
 	}
-	v.Why = shown(r.row.Why, maxSentence)
+	if r.row.Why != r.Match.How { // that is said beside it
+		v.Why = shown(r.row.Why, maxSentence)
+	}
 	switch r.row.State {
 	case deployment.Current:
 		v.Class, v.Icon, v.Word, v.rank = "ok", "ok", "current", 3
@@ -512,7 +516,9 @@ func (d *Door) deployment(w http.ResponseWriter, r *http.Request, req request) e
 		FeedURL:    server.BaseURL(r) + "/api/v1/feed?" + url.Values{"deployment": {dep.Key}}.Encode(),
 	}
 	p.deploymentRow = p.run(&is)
-	p.Reasons, p.More = reasons(dep.Unresolved, maxEvidence)
+	if p.Reasons, p.More = reasons(dep.Unresolved, maxEvidence); unresolvedMatch(&is.Match) {
+		p.Reasons = append([]string{"Which published version it is"}, p.Reasons...)
+	}
 	now := p.Now.at
 	p.Updated, p.FirstSeen, p.LastSeen = moment{dep.Updated, now}, moment{dep.FirstSeen, now}, moment{dep.LastSeen, now}
 	if m := dep.Mission; m != nil && *m >= 0 && *m < len(missions) {
@@ -541,6 +547,25 @@ func plainWord(s string) bool {
 	})
 }
 
+// plainJSON writes JSON without the escapes that are for browsers; what is none
+// stays as it is.
+func plainJSON(text []byte, indent string) []byte {
+	dec := json.NewDecoder(bytes.NewReader(text))
+	dec.UseNumber()
+	var v any
+	if dec.Decode(&v) != nil {
+		return text
+	}
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", indent)
+	if enc.Encode(v) != nil {
+		return text
+	}
+	return bytes.TrimSpace(b.Bytes())
+}
+
 // showChart fills in dependencies, images and values.
 func (p *deploymentPage) showChart(dep *watch.Deployment) {
 	for i := range dep.Dependencies[:min(len(dep.Dependencies), maxEvidence)] {
@@ -558,11 +583,8 @@ func (p *deploymentPage) showChart(dep *watch.Deployment) {
 		p.Images = append(p.Images, shown(image, maxSentence))
 	}
 	raw := []byte(dep.Values)
-	if len(raw) > 0 && len(raw) <= 8*maxValues {
-		var b bytes.Buffer
-		if json.Indent(&b, raw, "", "  ") == nil {
-			raw = b.Bytes()
-		}
+	if len(raw) <= 8*maxValues {
+		raw = plainJSON(raw, "  ")
 	}
 	if len(raw) > maxValues {
 		p.MoreValues, raw = len(raw)-maxValues, raw[:maxValues]

@@ -124,6 +124,9 @@ func (p *environmentsPage) show(diff *deployment.Differences, q url.Values) {
 			Name: named(each.Name), Chart: shown(each.Chart, maxName),
 		}
 		for _, item := range each.Items {
+			if strings.HasPrefix(item.What, "values") {
+				item.A, item.B = string(plainJSON([]byte(item.A), "")), string(plainJSON([]byte(item.B), ""))
+			}
 			pair.Items = append(pair.Items, deviationRow{
 				What: shown(item.What, maxName), A: shown(item.A, maxSentence), B: shown(item.B, maxSentence),
 				Digest: isDigest(item.A) && isDigest(item.B),

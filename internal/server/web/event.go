@@ -314,6 +314,7 @@ func (f *frame) evidence(e *watch.Event) *evidence {
 			side(about).Old = value
 		}
 	}
+	ev.join()
 	for i := range ev.Sides {
 		p := &ev.Sides[i]
 		p.Differs = p.Old != "" && p.New != "" && p.Old != p.New
@@ -321,6 +322,20 @@ func (f *frame) evidence(e *watch.Event) *evidence {
 	ev.Files, ev.MoreFiles = filesOf(e.Files)
 	ev.Told = len(ev.Files) > 0 || slices.ContainsFunc(ev.Facts, func(f fact) bool { return f.Label == labelUntold })
 	return ev
+}
+
+// join makes one line of the digest that was listed and that of the archive
+// which was read, where they are the same on both sides.
+func (ev *evidence) join() {
+	at := func(label string) int {
+		return slices.IndexFunc(ev.Sides, func(p pair) bool { return p.Label == label })
+	}
+	listed, read := at("digest"), at("archive")
+	if listed < 0 || read < 0 || ev.Sides[listed].Old != ev.Sides[read].Old || ev.Sides[listed].New != ev.Sides[read].New {
+		return
+	}
+	ev.Sides[listed].Label = "archive, as listed and as read"
+	ev.Sides = slices.Delete(ev.Sides, read, read+1)
 }
 
 func filesOf(changes []chart.Change) (files []fact, more int) {

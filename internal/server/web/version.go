@@ -293,12 +293,15 @@ func (p *upstreamVersionPage) showStates(u *watch.Upstream, list []watch.Version
 		s := versionFacts{
 			Source: "a source that was taken away", State: stateOfVersion(v), AppVersion: shown(v.AppVersion, maxName),
 			Seen: moment{v.FirstSeen, p.Now.at}, LogIndex: v.LogIndex, LogURL: leafPath(p.Base, v.LogIndex),
-			Created: moment{v.Created, p.Now.at}, LastChange: moment{v.LastChange, p.Now.at},
+			Created: moment{v.Created, p.Now.at},
 			Archive: v.Archive, WhyNot: shown(v.ArchiveError, maxSentence), Content: v.Content, Fingerprint: v.Fingerprint,
 			URL: shown(v.URL, maxSentence), Link: webURL(v.URL),
 		}
 		if len(v.URL) > maxSentence {
 			s.Link = ""
+		}
+		if v.LastChange.After(v.FirstSeen) {
+			s.LastChange = moment{v.LastChange, p.Now.at}
 		}
 		for _, src := range u.Sources {
 			if src.ID == v.SourceID {

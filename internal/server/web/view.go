@@ -122,13 +122,15 @@ func newDigest(s string) digestView {
 }
 
 // wrap lets a long name break behind slashes, dots, hyphens and the like, and
-// after 40 characters without one. The name is escaped.
+// a word after 40 characters without one. The name is escaped.
 func wrap(s string) template.HTML {
 	var b strings.Builder
 	start, run := 0, 0
 	for i, c := range s {
 		end := i + utf8.RuneLen(c)
-		run++
+		if run++; c == ' ' {
+			run = 0
+		}
 		if run >= 40 && c != utf8.RuneError || strings.ContainsRune("/.-_@:", c) {
 			b.WriteString(html.EscapeString(s[start:end]))
 			if end < len(s) {

@@ -551,6 +551,12 @@ func TestSides(t *testing.T) {
 	if len(ev.Facts) != 2 || ev.Told {
 		t.Errorf("facts are %+v, told %v", ev.Facts, ev.Told)
 	}
+	ev = f.evidence(&watch.Event{Time: now, Evidence: []watch.Fact{
+		{Label: "old digest", Value: "a"}, {Label: "new digest", Value: "b"}, {Label: "archive before", Value: "a"}, {Label: "archive now", Value: "b"},
+	}})
+	if len(ev.Sides) != 1 || ev.Sides[0] != (pair{"archive, as listed and as read", "a", "b", true}) {
+		t.Errorf("sides are %+v", ev.Sides)
+	}
 	many := make([]watch.Fact, maxEvidence+7)
 	files := make([]chart.Change, maxFiles+3)
 	ev = f.evidence(&watch.Event{Evidence: many, Files: files})
