@@ -236,7 +236,7 @@ chartkeep deployment set production/data/airflow --exposure controlled`,
 				ch.Mission = &mission
 			}
 			if ch == (client.DeploymentChange{}) {
-				return nil, usage("nothing to change was given").try("chartkeep deployment set --help")
+				return nil, usage("nothing to change was given").try("chartkeep deployment set %s --owner NAME", args[0])
 			}
 			c, err := a.client()
 			if err != nil {

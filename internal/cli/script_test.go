@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -38,13 +39,15 @@ func TestMain(m *testing.M) {
 //	$LOGKEY                              the file with its log key
 //	$LIAR                                the same server behind one that changes archives
 //	$OLD                                 an old repository, which is the folder old
+//
+// The server has a credential "hooks" for $OLD, which takes every request.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		Setup:               setup,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exitsWith, "pack": pack, "flip": flip, "cut": cut, "capture": capture, "sum": sum, "prov": prov,
+			"exits": exitsWith, "pack": pack, "flip": flip, "cut": cut, "capture": capture, "sum": sum, "prov": prov, "until": untilMatch,
 		},
 	})
 }
@@ -52,7 +55,15 @@ func TestScripts(t *testing.T) {
 func setup(env *testscript.Env) error {
 	data := filepath.Join(env.WorkDir, ".data")
 	cfg := daemon.Default()
-	cfg.Data, cfg.Listen = data, "127.0.0.1:0"
+	cfg.Data, cfg.Listen, cfg.AllowNetworks = data, "127.0.0.1:0", []string{"127.0.0.0/8"}
+	old := httptest.NewServer(http.FileServer(http.Dir(filepath.Join(env.WorkDir, "old"))))
+	cfg.Credentials = filepath.Join(env.WorkDir, ".credentials.yaml")
+	err := errors.Join(
+		os.WriteFile(filepath.Join(env.WorkDir, ".hook-secret"), []byte("whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=\n"), 0o600),
+		os.WriteFile(cfg.Credentials, []byte("credentials:\n  hooks: {host: \""+strings.TrimPrefix(old.URL, "http://")+"\", secret_file: .hook-secret}\n"), 0o600))
+	if err != nil {
+		return err
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	d, err := daemon.Open(ctx, cfg, io.Discard)
 	if err != nil {
@@ -72,7 +83,6 @@ func setup(env *testscript.Env) error {
 		return err
 	}
 	liar := httptest.NewServer(lying(target))
-	old := httptest.NewServer(http.FileServer(http.Dir(filepath.Join(env.WorkDir, "old"))))
 	env.Defer(func() {
 		liar.Close()
 		old.Close()
@@ -135,6 +145,25 @@ func exitsWith(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if strconv.Itoa(code) != args[0] {
 		ts.Fatalf("exit code %d, want %s", code, args[0])
+	}
+}
+
+// until REGEXP PROGRAM ARG... runs a program until its output matches. What a
+// server does by itself takes its time; a minute is more than it may.
+func untilMatch(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: until REGEXP PROGRAM ARG...")
+	}
+	want := regexp.MustCompile("(?m)" + args[0])
+	for begin := time.Now(); ; {
+		_ = ts.Exec(args[1], args[2:]...) // it may fail at first
+		out := ts.ReadFile("stdout")
+		if want.MatchString(out) {
+			return
+		}
+		if time.Since(begin) > time.Minute {
+			ts.Fatalf("no match for %s in a minute; last:\n%s%s", args[0], out, ts.ReadFile("stderr"))
+		}
 	}
 }
 

@@ -242,7 +242,7 @@ chartkeep upstream set podinfo --mirror-project mirror --mirror-versions '>=6.0.
 				ch.Sources = &sources
 			}
 			if ch == (client.UpstreamChange{}) {
-				return nil, usage("nothing to change was given").try("chartkeep upstream set --help")
+				return nil, usage("nothing to change was given").try("chartkeep upstream set %s --quiet-after 90d", args[0])
 			}
 			c, err := a.client()
 			if err != nil {

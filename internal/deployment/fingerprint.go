@@ -50,7 +50,7 @@ type Print struct {
 	// Defaults has, for each key at the top of the default values, the first
 	// 32 hex digits of the SHA-256 of its value as JSON, without null values
 	// and with secrets masked. It is nil when the values could not be read.
-	Defaults map[string]string `json:"defaults,omitempty"`
+	Defaults map[string]string `json:"defaults"`
 	// Set are the keys at the top of the values that people gave for a stored
 	// release.
 	Set []string `json:"set,omitempty"`

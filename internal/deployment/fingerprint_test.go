@@ -376,3 +376,15 @@ func TestFingerprintOfCorpus(t *testing.T) {
 	}
 	t.Logf("%d charts", len(archives))
 }
+
+func FuzzPrintArchive(f *testing.F) {
+	f.Add([]byte(odd["Chart.yaml"]), []byte(odd["Chart.lock"]), []byte(odd["values.yaml"]))
+	f.Add([]byte("apiVersion: v1\nname: a\nversion: 1.0.0\n"), []byte("null"), []byte("a: &x [*x]\n---\nb"))
+	f.Fuzz(func(t *testing.T, chartYAML, lock, values []byte) {
+		b := charttest.BuildFiles(t, map[string]string{"a/Chart.yaml": string(chartYAML), "a/Chart.lock": string(lock), "a/values.yaml": string(values)})
+		p, _, err := PrintArchive(bytes.NewReader(b), chart.DefaultLimits())
+		if err == nil && !Compare(p, p).Same {
+			t.Fatal("it differs from itself")
+		}
+	})
+}

@@ -125,7 +125,7 @@ var secretWords = []string{
 	"password", "passwd", "passphrase", "pwd", "secret", "token", "credential", "apikey", "accesskey", "privatekey",
 	"secretkey", "signingkey", "encryptionkey", "masterkey", "fernetkey", "licensekey", "sshkey", "tlskey", "hmac", "dsn",
 	"connectionstring", "connstring", "jdbcurl", "databaseurl", "webhookurl", "bearer", "authorization", "htpasswd",
-	"dockerconfigjson", "kubeconfig", "cookie", "salt", "jwt", "cert.key", "authkey", "accountkey", "sharedkey", "serverkey",
+	"dockerconfigjson", "kubeconfig", "cookie", "salt", "jwt", "authkey", "accountkey", "sharedkey", "serverkey",
 }
 
 // secretEnds are names, or last parts of names, that are too short to be looked
@@ -193,9 +193,9 @@ func harmlessKey(key string) bool {
 	return false
 }
 
-func squeeze(key string) string {
-	return strings.NewReplacer("_", "", "-", "", " ", "", ".", "").Replace(strings.ToLower(key))
-}
+var separators = strings.NewReplacer("_", "", "-", "", " ", "", ".", "")
+
+func squeeze(key string) string { return separators.Replace(strings.ToLower(key)) }
 
 // Shapes of secrets.
 var (

@@ -50,6 +50,7 @@ type Cluster struct {
 type reader struct {
 	opt               Options
 	from              string
+	cluster           string            // whose objects are read, "" for files
 	files             map[string][]byte // YAML, JSON, CSV and templates, by path
 	folders           []string          // all, sorted
 	charts            map[string]bool   // folders with a Chart.yaml
@@ -120,19 +121,25 @@ func ReadFile(name string, text []byte, opt Options) (Inventory, error) {
 // HelmReleases and what they refer to. cluster names the cluster.
 func ReadObjects(objects [][]byte, cluster, from string, opt Options) Inventory {
 	r := newReader(from, opt)
-	r.storage = NewHelmStorage(cluster, from)
+	r.storage, r.cluster = NewHelmStorage(cluster, from), cluster
 	for i, text := range objects {
 		var o kubeObject
-		if err := json.Unmarshal(text, &o); err == nil && (o.Kind == "Secret" || o.Kind == "ConfigMap") && o.stored() {
+		err := json.Unmarshal(text, &o)
+		if err == nil && (o.Kind == "Secret" || o.Kind == "ConfigMap") && o.stored() {
 			r.storage.addObject(o)
 			continue
 		}
-		docs, err := parseYAML(fmt.Sprintf("object %d", i+1), text)
+		place := fmt.Sprintf("%s: %s %s/%s", from, o.Kind, o.Metadata.Namespace, o.Metadata.Name)
 		if err != nil {
-			r.problem("", "object %d: %v", i+1, err)
+			place = fmt.Sprintf("%s: object %d", from, i+1)
+		}
+		docs, err := parseYAML(place, text)
+		if err != nil {
+			r.problem(place, "%v", err)
 			continue
 		}
 		for _, doc := range docs {
+			withoutLines(doc.n)
 			r.kubernetes(doc)
 		}
 	}
@@ -410,8 +417,11 @@ func (r *reader) problem(where, format string, args ...any) {
 	}
 }
 
-// key is what stands before the own part of a deployment's key.
+// key names a deployment by its own part, and the file or the cluster.
 func (r *reader) key(p, own string) string {
+	if r.cluster != "" {
+		p = r.cluster
+	}
 	key := p + "#" + own
 	if r.opt.Name != "" {
 		key = r.opt.Name + ":" + key

@@ -164,9 +164,20 @@ func (o object) texts() map[string]string {
 	return out
 }
 
-// where is "file:line".
+// withoutLines takes the lines out of what was not read from a file.
+func withoutLines(n *yaml.Node) {
+	if n == nil {
+		return
+	}
+	n.Line = 0
+	for _, c := range n.Content {
+		withoutLines(c)
+	}
+}
+
+// where is "file:line", or what stands for the file where there are no lines.
 func (o object) where() string {
-	if o.n == nil {
+	if o.n == nil || o.n.Line == 0 {
 		return o.file
 	}
 	return o.file + ":" + strconv.Itoa(o.n.Line)

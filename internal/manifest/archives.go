@@ -109,9 +109,21 @@ func reason(err error) string {
 // compareRendered compares objects, CRDs and what is around them.
 func compareRendered(rendered [2]Rendered, charts [2]*helmchart.Chart) []Finding {
 	old, new := rendered[0], rendered[1]
-	found := findings(Compare(old.Objects, new.Objects))
+	var found findings
+	for _, f := range Compare(old.Objects, new.Objects) {
+		if f.Rule == "crd-removed" && holds(new.CRDs, f.Object) {
+			f.Message = "moves from the templates to the crds folder: helm upgrade deletes it, and with it every object of its kind in the cluster"
+		}
+		if f.Rule == "crd-added" && holds(old.CRDs, f.Object) {
+			f.Rule, f.Severity, f.Message = "crd-adopted", Medium, "moves from the crds folder to the templates: helm upgrade refuses to take over what is in the cluster until it is labelled as the release's"
+		}
+		found = append(found, f)
+	}
 	for _, f := range Compare(old.CRDs, new.CRDs) {
-		if f.Rule == "crd-removed" {
+		switch {
+		case f.Rule == "crd-removed" && holds(new.Objects, f.Object), f.Rule == "crd-added" && holds(old.Objects, f.Object):
+			continue // told above
+		case f.Rule == "crd-removed":
 			// Helm does not touch what the crds folder installed.
 			f.Severity, f.Message = Low, "is no longer part of the chart; Helm leaves it in the cluster"
 		}
@@ -132,6 +144,10 @@ func compareRendered(rendered [2]Rendered, charts [2]*helmchart.Chart) []Finding
 		}
 	}
 	return found
+}
+
+func holds(objects []Object, id string) bool {
+	return slices.ContainsFunc(objects, func(o Object) bool { return o.ID() == id })
 }
 
 // metadata compares what two charts say of themselves.
@@ -187,14 +203,14 @@ func (f *findings) metadata(old, new *helmchart.Chart) {
 var textRules = []struct {
 	rule     string
 	severity Severity
-	message  string
+	about    string
 	roles    bool // only in templates that define roles or bindings
 	line     *regexp.Regexp
 }{
-	{"template-rights", High, "has another line about rights", true, regexp.MustCompile(`^\s*(-\s*)?(verbs|resources|apiGroups|resourceNames|nonResourceURLs|roleRef|subjects|kind|name):|^\s*-\s*["']?[\w*./-]*["']?\s*$`)},
-	{"template-privileges", High, "has another line about privileges", false, regexp.MustCompile(`(?i)\b(privileged|hostNetwork|hostPID|hostIPC|hostPath|hostPort|allowPrivilegeEscalation|runAsUser|runAsNonRoot|capabilities|seccompProfile|automountServiceAccountToken)\b.*:`)},
-	{"template-image", Low, "has another line about an image", false, regexp.MustCompile(`^\s*(-\s*)?["']?image["']?:`)},
-	{"template-exposure", Medium, "has another line about exposure", false, regexp.MustCompile(`\b(NodePort|LoadBalancer|kind:\s*(Ingress|Gateway|HTTPRoute))\b`)},
+	{"template-rights", High, "rights", true, regexp.MustCompile(`^\s*(-\s*)?(verbs|resources|apiGroups|resourceNames|nonResourceURLs|roleRef|subjects|kind|name):|^\s*-\s*["']?[\w*./-]*["']?\s*$`)},
+	{"template-privileges", High, "privileges", false, regexp.MustCompile(`(?i)\b(privileged|hostNetwork|hostPID|hostIPC|hostPath|hostPort|allowPrivilegeEscalation|runAsUser|runAsNonRoot|capabilities|seccompProfile|automountServiceAccountToken)\b.*:`)},
+	{"template-image", Low, "images", false, regexp.MustCompile(`^\s*(-\s*)?["']?image["']?:`)},
+	{"template-exposure", Medium, "exposure", false, regexp.MustCompile(`\b(NodePort|LoadBalancer|kind:\s*(Ingress|Gateway|HTTPRoute))\b`)},
 }
 
 var roleText = regexp.MustCompile(`(?m)^\s*kind:.*\b(Cluster)?Role(Binding)?\b`)
@@ -205,12 +221,20 @@ func compareTexts(old, new *helmchart.Chart) []Finding {
 	was, is := templateTexts(old), templateTexts(new)
 	var found findings
 	for _, name := range slices.Sorted(maps.Keys(is)) {
-		for _, line := range newLines(was[name], is[name]) {
-			for _, r := range textRules {
-				if r.line.MatchString(line.text) && (!r.roles || roleText.MatchString(is[name])) {
-					found.add(r.rule, r.severity, fmt.Sprintf("%s:%d", name, line.number), r.message, "", strings.TrimSpace(line.text))
-					break
+		lines := newLines(was[name], is[name])
+		for _, r := range textRules {
+			if r.roles && !roleText.MatchString(is[name]) {
+				continue
+			}
+			var some []line
+			for _, l := range lines {
+				if r.line.MatchString(l.text) {
+					some = append(some, l)
 				}
+			}
+			if len(some) > 0 {
+				found.add(r.rule, r.severity, fmt.Sprintf("%s:%d", name, some[0].number),
+					fmt.Sprintf("has %d new lines about %s, of which this is the first", len(some), r.about), "", some[0].text)
 			}
 		}
 	}

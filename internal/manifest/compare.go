@@ -158,7 +158,10 @@ func (c *comparison) added(o Object) {
 	severity, message := Info, "is new"
 	switch {
 	case len(o.Hooks) > 0 && !o.IsTest():
-		c.found.add("hook-added", Medium, o.ID(), "runs as a hook: "+strings.Join(o.Hooks, ", "), "", strings.Join(o.Hooks, ","))
+		if severity = Low; len(podsOf(o)) > 0 {
+			severity = Medium
+		}
+		c.found.add("hook-added", severity, o.ID(), "runs as a hook: "+strings.Join(o.Hooks, ", "), "", strings.Join(o.Hooks, ","))
 		return
 	case o.Kind == "MutatingWebhookConfiguration", o.Kind == "ValidatingWebhookConfiguration":
 		c.found.add("admission-webhook", Medium, o.ID(), "is asked about objects of the whole cluster before they are accepted", "", "")
@@ -169,7 +172,9 @@ func (c *comparison) added(o Object) {
 	}
 	var images []string
 	for _, i := range imagesOf(o) {
-		images = append(images, i.Ref)
+		if !slices.Contains(images, i.Ref) {
+			images = append(images, i.Ref)
+		}
 	}
 	if len(images) > 0 {
 		severity, message = Low, "is new and runs "+enumerate(images, 4)
@@ -262,8 +267,9 @@ func (c *comparison) images(old, new Object) {
 	for _, i := range imagesOf(new) {
 		o, there := was[keyOf(i)]
 		if there && o.Ref != i.Ref {
-			rule, severity, message := imageMove(o.Ref, i.Ref)
-			tell(i, o.Ref, rule, severity, message)
+			if rule, severity, message := imageMove(o.Ref, i.Ref); rule != "" {
+				tell(i, o.Ref, rule, severity, message)
+			}
 		}
 		if why := Movable(i.Ref); why != "" && i.Confidence != Possible && (!there || Movable(o.Ref) == "") {
 			tell(i, o.Ref, "image-movable", Low, "runs an image that "+why)
@@ -274,11 +280,14 @@ func (c *comparison) images(old, new Object) {
 	}
 }
 
-// imageMove says what it means that one image becomes another.
+// imageMove says what it means that one image becomes another; there is no rule
+// for one that is only written otherwise.
 func imageMove(old, new string) (rule string, s Severity, message string) {
 	oldRepository, oldTag, oldDigest := ImageName(old)
 	newRepository, newTag, newDigest := ImageName(new)
 	switch {
+	case samePlace(oldRepository) == samePlace(newRepository) && oldTag == newTag && oldDigest == newDigest:
+		return "", Info, ""
 	case samePlace(oldRepository) != samePlace(newRepository):
 		return "image-repository", Medium, "runs an image from another repository"
 	case oldDigest != "" && newDigest == "":

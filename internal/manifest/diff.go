@@ -33,16 +33,18 @@ func (d *differ) value(path string, old, new any) {
 	if reflect.DeepEqual(old, new) || isEmpty(old) && isEmpty(new) {
 		return
 	}
-	switch o := old.(type) {
-	case map[string]any:
-		if n, ok := new.(map[string]any); ok {
-			d.tables(path, o, n)
-			return
-		}
-	case []any:
-		if n, ok := new.([]any); ok && d.lists(path, o, n) {
-			return
-		}
+	o, oldTable := old.(map[string]any)
+	n, newTable := new.(map[string]any)
+	// Every annotation and label speaks for itself.
+	own := strings.HasSuffix(path, "metadata.annotations") || strings.HasSuffix(path, "metadata.labels")
+	if oldTable && newTable || own && (old == nil && newTable || new == nil && oldTable) {
+		d.tables(path, o, n)
+		return
+	}
+	a, oldList := old.([]any)
+	b, newList := new.([]any)
+	if (oldList || old == nil) && (newList || new == nil) && d.lists(path, a, b) {
+		return
 	}
 	d.changes = append(d.changes, change{path, old, new})
 }

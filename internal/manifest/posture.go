@@ -2,6 +2,7 @@ package manifest
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 )
@@ -53,12 +54,13 @@ func allRules(rights []Right) []Rule {
 func (c *comparison) widened(o, n Right, there bool, old []Rule) {
 	if there && n.Cluster && !o.Cluster && len(n.Rules) > 0 {
 		if rights, ok := apart(n.Rules); ok && len(rights) > 0 {
-			c.found.add("rights-widened", worst(rights, true), n.Role, "allows in the whole cluster what it allowed in one namespace: "+describe(rights)+c.who(n), "", "")
+			c.found.add("rights-widened", worst(rights, true), n.Role, "allows in the whole cluster what it allowed in one namespace: "+describe(rights)+who(n), "", "")
 			return
 		}
 	}
 	more, ok := beyond(old, n.Rules)
 	switch {
+	case !ok && reflect.DeepEqual(o.Rules, n.Rules):
 	case !ok:
 		c.found.add("rights-unknown", High, n.Role, "has too many rights to compare them", "", "")
 	case len(more) > 0:
@@ -70,18 +72,26 @@ func (c *comparison) widened(o, n Right, there bool, old []Rule) {
 		if n.Cluster {
 			where = " in the whole cluster"
 		}
-		c.found.add("rights-widened", worst(more, n.Cluster), n.Role, verb+describe(more)+where+c.who(n), "", describe(more))
+		severity := worst(more, n.Cluster)
+		if !n.Bound && len(n.Aggregated) == 0 {
+			severity = severity.lower()
+		}
+		c.found.add("rights-widened", severity, n.Role, verb+describe(more)+where+who(n), "", describe(more))
 	}
 	if added := missing(n.Aggregated, o.Aggregated); len(added) > 0 {
 		c.found.add("rights-aggregated", Medium, n.Role, "is added to the cluster's own roles "+strings.Join(added, ", ")+", for everybody who has one of them", "", "")
 	}
 }
 
-func (c *comparison) who(r Right) string {
-	if len(r.Subjects) == 0 {
-		return ""
+// who says who has the rights of a role.
+func who(r Right) string {
+	switch {
+	case len(r.Subjects) > 0:
+		return "; bound to " + enumerate(r.Subjects, 3)
+	case len(r.Aggregated) == 0 && !r.Bound:
+		return "; no binding of the chart gives it to anybody"
 	}
-	return "; bound to " + enumerate(r.Subjects, 3)
+	return ""
 }
 
 func (c *comparison) narrowed(o, n Right) {
@@ -174,6 +184,11 @@ func severityOf(v Violation) Severity {
 		if slices.Contains([]string{"ALL", "SYS_ADMIN", "SYS_MODULE", "SYS_PTRACE", "DAC_READ_SEARCH", "BPF", "SYS_RAWIO"}, v.Value) {
 			return Critical
 		}
+	case "host-probe":
+		if slices.Contains([]string{"localhost", "127.0.0.1", "::1"}, v.Value) {
+			return Low
+		}
+		return Medium
 	case "host-path":
 		if slices.Contains([]string{"/", "/etc", "/root", "/proc", "/var/lib/kubelet", "/var/lib/docker"}, strings.TrimSuffix(v.Value, "/")) ||
 			v.Value == "/" || strings.HasSuffix(v.Value, ".sock") || strings.HasSuffix(v.Value, "/run") {
@@ -195,6 +210,31 @@ func (v Violation) describe() string {
 	return where + " breaks " + v.Rule + ": " + v.Value
 }
 
+// byRule lists violations by their rules: host-path: /dev; seccomp: container a,
+// container b.
+func byRule(violations []Violation) string {
+	by := map[string][]string{}
+	var order []string
+	for _, v := range violations {
+		what := orElse(v.Value, "pod")
+		if v.Container != "" {
+			what = v.Container
+			if v.Value != "" {
+				what += " " + v.Value
+			}
+		}
+		if by[v.Rule] == nil {
+			order = append(order, v.Rule)
+		}
+		by[v.Rule] = append(by[v.Rule], what)
+	}
+	var out []string
+	for _, rule := range order {
+		out = append(out, rule+" ("+enumerate(by[rule], 4)+")")
+	}
+	return enumerateWith(out, 8, ", ")
+}
+
 // podSecurity compares which rules of the Pod Security Standards are broken.
 func (c *comparison) podSecurity() {
 	for _, p := range c.pairs {
@@ -212,14 +252,14 @@ func (c *comparison) podSecurity() {
 				return w.Level == v.Level && w.Rule == v.Rule && w.Container == v.Container && w.Value == v.Value
 			})
 		}
-		var restricted []string
+		var restricted []Violation
 		for _, v := range new {
 			switch {
 			case has(old, v):
 			case v.Level == Baseline:
 				c.found.add("pod-security", severityOf(v), id, v.describe()+" (baseline)", "", v.Value)
 			default:
-				restricted = append(restricted, v.describe())
+				restricted = append(restricted, v)
 			}
 		}
 		was := levelOf(old)
@@ -228,7 +268,7 @@ func (c *comparison) podSecurity() {
 			if p.old != nil && was == Restricted {
 				severity = Medium
 			}
-			c.found.add("pod-security-restricted", severity, id, enumerateWith(restricted, 6, "; ")+" (restricted)", "", "")
+			c.found.add("pod-security-restricted", severity, id, "breaks "+byRule(restricted)+" (restricted)", "", "")
 		}
 		if p.old == nil {
 			continue
@@ -236,14 +276,14 @@ func (c *comparison) podSecurity() {
 		if level.rank() < was.rank() {
 			c.found.add("pod-security-lost", Medium, id, fmt.Sprintf("keeps to level %s alone, and kept to %s", level, was), string(was), string(level))
 		}
-		var mended []string
+		var mended []Violation
 		for _, v := range old {
 			if !has(new, v) && sameContainers(v, *p.new) {
-				mended = append(mended, v.describe())
+				mended = append(mended, v)
 			}
 		}
 		if len(mended) > 0 {
-			c.found.add("pod-security-gained", Info, id, "no longer: "+enumerateWith(mended, 6, "; "), string(was), string(level))
+			c.found.add("pod-security-gained", Info, id, "no longer breaks "+byRule(mended), string(was), string(level))
 		}
 	}
 }

@@ -21,6 +21,7 @@ type Rule struct {
 type Right struct {
 	Role     string   // the ID of the role; of one that is not among the objects, Kind/name
 	Cluster  bool     // in the whole cluster, else in the namespace of the role or its bindings
+	Bound    bool     // a binding of the objects names it
 	Subjects []string // "ServiceAccount/namespace/name", "Group/name", sorted; none when no object binds it
 	Rules    []Rule   // nil for a role that is not among the objects
 	// Aggregated are the roles of the cluster that the rules are added to, such
@@ -58,7 +59,7 @@ func Rights(objects []Object) []Right {
 		// A ClusterRole that nobody here binds may be bound anywhere.
 		r.Cluster = o.Kind == "ClusterRole"
 	}
-	bound, everywhere := map[string]bool{}, map[string]bool{}
+	everywhere := map[string]bool{}
 	for _, o := range objects {
 		if !isRBAC(o) || o.Kind != "RoleBinding" && o.Kind != "ClusterRoleBinding" {
 			continue
@@ -69,7 +70,7 @@ func Rights(objects []Object) []Right {
 			id = kind + "/" + o.Namespace + "/" + name
 		}
 		r := role(id)
-		bound[id] = true
+		r.Bound = true
 		everywhere[id] = everywhere[id] || o.Kind == "ClusterRoleBinding"
 		for _, s := range subjectsOf(o) {
 			if !slices.Contains(r.Subjects, s) {
@@ -81,7 +82,7 @@ func Rights(objects []Object) []Right {
 	var out []Right
 	for _, id := range order {
 		r := byRole[id]
-		if bound[id] {
+		if r.Bound {
 			r.Cluster = everywhere[id] || len(r.Aggregated) > 0
 		}
 		out = append(out, *r)

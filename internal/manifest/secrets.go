@@ -61,8 +61,10 @@ func exposedIn(o Object) []Exposed {
 						continue
 					}
 				}
-				if isSecretName(key) && isKnown(value) || holdsKnown(value) {
+				if isSecretName(key) && isKnown(value) {
 					add(join(field, key), true, false)
+				} else if where, known := secretWithin(value); known {
+					add(join(field, key)+": "+where, true, false)
 				}
 			}
 		}
@@ -151,9 +153,12 @@ func secretWithin(text string) (where string, known bool) {
 		return "a URL with a password", isKnown(m[1])
 	}
 	for _, m := range secretLine.FindAllStringSubmatch(text, 2000) {
-		if isSecretName(m[1]) && isLiteral(m[2]) && !strings.ContainsAny(m[2], "()[]*") {
-			return "the line of " + m[1], isKnown(m[2])
+		if !isSecretName(m[1]) || !isLiteral(m[2]) || strings.ContainsAny(m[2], "()[]*") {
+			continue
+		}
+		if where = "the line of " + m[1]; isKnown(m[2]) {
+			return where, true
 		}
 	}
-	return "", false
+	return where, false
 }

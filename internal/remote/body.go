@@ -74,7 +74,8 @@ func read(r io.Reader, packed bool, length, limit int64, url string) ([]byte, in
 		defer z.Close()
 		r, length = z, -1
 	}
-	out := make([]byte, 0, min(max(length, 4<<10), limit, 16<<20)+1)
+	// A length that is a lie costs address space, until the answer ends.
+	out := make([]byte, 0, min(max(length, 4<<10), limit)+1)
 	for {
 		if len(out) == cap(out) {
 			out = append(out, 0)[:len(out)]

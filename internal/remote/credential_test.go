@@ -138,6 +138,24 @@ func TestCovers(t *testing.T) {
 	}
 }
 
+func TestFor(t *testing.T) {
+	c, err := parseCredentials([]byte(goodCredentials), "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for u, want := range map[string]string{
+		"https://charts.example.com:8443/x": "harbor", "oci://charts.example.com:8443/a/b": "harbor", "https://charts.example.com/x": "",
+		"http://hooks.internal:8080/": "hook", "%zz": "",
+	} {
+		if got := c.For(u); got != want {
+			t.Errorf("%s: %q, want %q", u, got, want)
+		}
+	}
+	if got := (*Credentials)(nil).For("https://h.example"); got != "" {
+		t.Errorf("without a file: %q", got)
+	}
+}
+
 func TestSecrets(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, text string, mode os.FileMode) {

@@ -92,8 +92,11 @@ func unavailable(err error, at string) *problem.Error {
 		return trouble("remote-timeout", "%s did not answer in time", at).
 			Suggest("try again later; check that this machine may reach the host, or set a proxy in the credentials file")
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return trouble("remote-refused", "nobody listens at %s: the connection was refused", at).
-			Suggest("check host and port of the URL")
+		p := trouble("remote-refused", "nobody listens at %s: the connection was refused", at)
+		if op, ok := errors.AsType[*net.OpError](err); ok && op.Addr != nil {
+			p.With("address", "%s", op.Addr) // with a proxy, it is the proxy's
+		}
+		return p.Suggest("check host and port of the URL, and the proxy if there is one")
 	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH):
 		return trouble("remote-refused", "there is no way from this machine to %s", at).
 			Suggest("check the network of this machine, or set a proxy in the credentials file")

@@ -418,7 +418,7 @@ func TestProxy(t *testing.T) {
 	_, err = c.Get(t.Context(), Get{URL: "http://charts.invalid/away", Credential: "p", Limit: 100})
 	wants(t, err, problem.Denied, "may not be dialled")
 	_, err = c.Get(t.Context(), Get{URL: "https://charts.invalid/", Credential: "s", Limit: 100})
-	wants(t, err, problem.Unavailable, "failed")
+	wants(t, err, problem.Denied, "does not connect to charts.invalid:443", "status 403")
 	want := "GET http://charts.invalid/index.yaml,GET http://charts.invalid/away,CONNECT charts.invalid:443"
 	if got := strings.Join(asked, ","); got != want {
 		t.Errorf("the proxy was asked %s, want %s", got, want)
@@ -435,6 +435,17 @@ func TestProxy(t *testing.T) {
 	e := New(Config{Proxy: http.ProxyURL(pu)})
 	if d, err := e.Get(t.Context(), Get{URL: "http://other.invalid/", Limit: 100}); err != nil || string(d.Body) != "by proxy" {
 		t.Errorf("%v %v", d, err)
+	}
+}
+
+func TestProxyThatIsNotThere(t *testing.T) {
+	s := serve(t, func(http.ResponseWriter, *http.Request) {})
+	s.Close()
+	gone, _ := url.Parse(s.URL)
+	c := New(Config{Proxy: http.ProxyURL(gone)})
+	for _, scheme := range []string{"http", "https"} {
+		_, err := c.Get(t.Context(), Get{URL: scheme + "://charts.invalid/", Limit: 10})
+		wants(t, err, problem.Unavailable, "refused", "the proxy", gone.Host)
 	}
 }
 

@@ -244,6 +244,17 @@ func (c *Client) transport(conf *tls.Config, proxy func(*http.Request) (*url.URL
 		DisableCompression:     true, // what is asked for compressed is unpacked with a limit
 	}
 	if proxy != nil {
+		t.OnProxyConnectResponse = func(_ context.Context, by *url.URL, req *http.Request, res *http.Response) error {
+			if res.StatusCode == http.StatusOK {
+				return nil
+			}
+			kind := problem.Unavailable
+			if res.StatusCode/100 == 4 {
+				kind = problem.Denied
+			}
+			return problem.New(kind, "remote-proxy", "the proxy %s does not connect to %s", shown(by), req.URL.Host).With("status", "%d", res.StatusCode).
+				Suggest("ask whoever runs the proxy to allow it, or use another proxy")
+		}
 		t.Proxy = func(req *http.Request) (*url.URL, error) {
 			u, err := proxy(req)
 			if u != nil && err == nil {

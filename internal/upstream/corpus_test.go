@@ -499,9 +499,11 @@ func BenchmarkObserve(b *testing.B) {
 	var tracker Tracker
 	tracker.Observe(states[1])
 	b.ReportAllocs()
+	begin := cpu(b)
 	for i := 0; b.Loop(); i++ {
 		if n := len(tracker.Observe(states[i%2])); n != 1000 {
 			b.Fatalf("%d events", n)
 		}
 	}
+	b.ReportMetric((cpu(b)-begin).Seconds()*1e3/float64(b.N), "cpu-ms/op")
 }

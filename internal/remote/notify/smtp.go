@@ -27,17 +27,14 @@ const maxSMTP = 256 << 10
 
 // Mail says how mail goes out. The zero value is that it does not.
 type Mail struct {
-	// Server is smtp://host:port, where STARTTLS is required (RFC 3207), or
-	// smtps://host:port, which speaks TLS from the first byte (RFC 8314).
+	// Server is smtp://host:port, where STARTTLS is required (RFC 3207) but on
+	// this machine; smtps://host:port, which speaks TLS from the first byte
+	// (RFC 8314); or smtp+plain://host:port, where TLS is used if it is offered.
 	Server string
 	From   string // address of the sender, with or without a name
 	// Credential has the account, where the server wants one and the route
 	// names none. It is bound to the server's host.
 	Credential string
-	// Plain allows smtp:// without TLS to another machine, if the server does
-	// not offer it. To this machine it is always allowed. A password is not
-	// sent that way.
-	Plain bool
 }
 
 // mailer sends mail through one server.
@@ -47,6 +44,7 @@ type mailer struct {
 	host     string // without port
 	address  string // host:port
 	implicit bool   // TLS from the first byte
+	plain    bool   // mail goes without TLS where there is none; a password does not
 	origin   string
 	client   *remote.Client
 	link     func(string) string
@@ -57,14 +55,14 @@ func newMailer(m Mail, c *remote.Client, origin string) (*mailer, error) {
 		return problem.New(problem.Invalid, "notify-mail", format, args...)
 	}
 	u, err := url.Parse(m.Server)
-	if err != nil || u.Scheme != "smtp" && u.Scheme != "smtps" || u.Hostname() == "" || u.User != nil || u.Path != "" || u.RawQuery != "" {
+	if err != nil || !slices.Contains([]string{"smtp", "smtps", "smtp+plain"}, u.Scheme) || u.Hostname() == "" || u.User != nil || u.Path != "" || u.RawQuery != "" {
 		return nil, bad("the mail server must be smtp://host:port or smtps://host:port")
 	}
 	from, err := mail.ParseAddress(m.From)
 	if err != nil {
 		return nil, bad("the sender of mail, %.80q, is not a mail address", m.From)
 	}
-	out := &mailer{Mail: m, from: *from, host: u.Hostname(), implicit: u.Scheme == "smtps", origin: origin, client: c}
+	out := &mailer{Mail: m, from: *from, host: u.Hostname(), implicit: u.Scheme == "smtps", plain: u.Scheme == "smtp+plain" || thisMachine(u.Hostname()), origin: origin, client: c}
 	port := u.Port()
 	if port == "" {
 		port = "587"
@@ -128,9 +126,9 @@ func (m *mailer) session(conn net.Conn, conf *tls.Config, auth *account, e envel
 		}
 		secure = true
 	}
-	if !secure && !m.Plain && !thisMachine(m.host) {
+	if !secure && !m.plain {
 		return problem.New(problem.Unavailable, "notify-mail-tls", "the mail server %s offers no TLS", m.address).
-			Suggest("use a server that does; mail-plain allows mail that anybody on the way can read")
+			Suggest("use a server that does, or smtp+plain://%s in mail-server for mail that anybody on the way can read", m.address)
 	}
 	if auth != nil {
 		if err := m.signIn(c, auth, secure); err != nil {

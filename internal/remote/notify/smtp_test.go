@@ -371,7 +371,7 @@ func TestPlainMail(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, plain := range []bool{false, true} {
-		mail := &mailer{Mail: Mail{Plain: plain}, host: "mail.example.com", address: "127.0.0.1:" + port, origin: "o"}
+		mail := &mailer{plain: plain, host: "mail.example.com", address: "127.0.0.1:" + port, origin: "o"}
 		mail.client = remote.New(remote.Config{AllowNetworks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 		mail.from.Address, mail.link = "keep@example.com", func(string) string { return "" }
 		err := mail.send(t.Context(), teamMail, delivery(story()...), message{}, evening)
@@ -394,10 +394,16 @@ func TestNewChecksMail(t *testing.T) {
 			t.Errorf("%+v: %v", m, err)
 		}
 	}
-	for server, address := range map[string]string{"smtp://mail.example.com": "mail.example.com:587", "smtps://mail.example.com": "mail.example.com:465", "smtp://[::1]:25": "[::1]:25"} {
-		s, err := New(Config{Mail: Mail{Server: server, From: "Me <a@b.example>"}})
-		if err != nil || s.mail.address != address {
-			t.Errorf("%s: %v", server, err)
+	for _, tt := range []struct {
+		server, address string
+		implicit, plain bool
+	}{
+		{"smtp://mail.example.com", "mail.example.com:587", false, false}, {"smtps://mail.example.com", "mail.example.com:465", true, false},
+		{"smtp+plain://mail.example.com:25", "mail.example.com:25", false, true}, {"smtp://[::1]:25", "[::1]:25", false, true}, {"smtp://localhost", "localhost:587", false, true},
+	} {
+		s, err := New(Config{Mail: Mail{Server: tt.server, From: "Me <a@b.example>"}})
+		if err != nil || s.mail.address != tt.address || s.mail.implicit != tt.implicit || s.mail.plain != tt.plain {
+			t.Errorf("%s: %v, %+v", tt.server, err, s.mail)
 		}
 	}
 }

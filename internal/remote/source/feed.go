@@ -11,7 +11,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/chartkeep/chartkeep/internal/digest"
 	"github.com/chartkeep/chartkeep/internal/problem"
@@ -162,9 +161,9 @@ func (a asciiOnly) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// feedNote makes a note of an item. An item is named by its id; on Artifact Hub
-// by its time too, since there a version that was published anew has a new time
-// and the same id.
+// feedNote makes a note of an item, which is named by its id. Artifact Hub's id
+// of a version stays when the version is published anew with other bytes; its
+// time does not.
 func feedNote(it *gofeed.Item, src watch.Source) watch.Note {
 	n := watch.Note{SourceID: src.ID, Title: it.Title, URL: it.Link, Text: cmp.Or(it.Content, it.Description), Chart: src.Chart}
 	switch {
@@ -174,9 +173,6 @@ func feedNote(it *gofeed.Item, src watch.Source) watch.Note {
 		n.Published = *it.UpdatedParsed
 	}
 	n.Key = cmp.Or(it.GUID, it.Link, it.Title+" "+it.Published)
-	if src.Kind == watch.SourceArtifactHub {
-		n.Key += " " + n.Published.UTC().Format(time.RFC3339)
-	}
 	if n.Key = strings.Join(strings.Fields(clip(n.Key, len(n.Key))), " "); len(n.Key) > maxTitle {
 		n.Key = digest.SHA256([]byte(n.Key))
 	}

@@ -147,12 +147,9 @@ func releases(b []byte, src watch.Source) ([]watch.Note, error) {
 		if r.Draft || r.ID == 0 || len(out) == maxNotes {
 			continue
 		}
-		chart, version, ok := upstream.ParseTag(r.Tag)
-		if ok {
-			chart = cmp.Or(chart, src.Chart)
-		}
+		chart, version, _ := upstream.ParseTag(r.Tag)
 		out = append(out, note(watch.Note{
-			SourceID: src.ID, Key: fmt.Sprintf("release %d", r.ID), Chart: clip(chart, maxTitle), Version: version,
+			SourceID: src.ID, Key: fmt.Sprintf("release %d", r.ID), Chart: clip(cmp.Or(chart, src.Chart), maxTitle), Version: version,
 			Title: cmp.Or(r.Name, r.Tag), URL: r.URL, Text: r.Body, Published: r.Published,
 		}))
 	}

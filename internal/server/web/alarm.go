@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/chartkeep/chartkeep/internal/deployment"
 	"github.com/chartkeep/chartkeep/internal/release"
 	"github.com/chartkeep/chartkeep/internal/watch"
 )
@@ -23,11 +24,10 @@ type alarm struct {
 	FirstSeen moment
 	FirstLog  link
 	Mirror    link // project that serves the bytes that it released first
-	Deployed  []link
-	MoreRuns  int
-	URL       string // the event in its timeline
-	Others    []alarmRow
-	More      int // changes that are not listed
+	running
+	URL    string // the event in its timeline
+	Others []alarmRow
+	More   int // changes that are not listed
 }
 
 type alarmRow struct {
@@ -69,7 +69,7 @@ func (d *Door) alarm(ctx context.Context, c release.Caller, f *frame, changes []
 		Message: shown(e.Message, maxSentence), Question: capital(shown(e.Question, maxSentence)), evidence: f.evidence(e),
 		URL: upstreamPath(f.Base, e.Upstream) + "?before=" + strconv.FormatInt(e.ID+1, 10) + "&open=" + id + "#e" + id,
 	}
-	a.runs(f, e, deployed)
+	a.running = f.running(e.Upstream, e.Chart, e.Version, a.Sides, deployed)
 	for i := range changes {
 		o := &changes[i]
 		if len(a.Others) == alarmsShown {
@@ -85,19 +85,47 @@ func (d *Door) alarm(ctx context.Context, c release.Caller, f *frame, changes []
 	return a, d.readAlarm(ctx, c, f, a, e)
 }
 
-// runs lists the deployments of a changed version.
-func (a *alarm) runs(f *frame, e *watch.Event, deployed []run) {
+// running are the deployments of a version of an upstream.
+type running struct {
+	Deployed []runningRow
+	MoreRuns int
+}
+
+type runningRow struct {
+	link
+	Bytes string // which bytes it runs
+}
+
+// running lists the deployments of a version. Sides are those of its change, if
+// there was one: an exact match tells on which of them a deployment is.
+func (f *frame) running(upstream, name, version string, sides []pair, deployed []run) running {
+	var out running
 	for i := range deployed {
 		m := &deployed[i].Match
-		if m.Upstream != e.Upstream || m.Chart != e.Chart || m.Version != e.Version {
+		if m.Chart != name || m.Version != version || m.Upstream != upstream && !m.Differs {
 			continue
 		}
-		if len(a.Deployed) == deployedShown {
-			a.MoreRuns++
+		if len(out.Deployed) == deployedShown {
+			out.MoreRuns++
 			continue
 		}
-		a.Deployed = append(a.Deployed, f.keyLink(deployed[i].Key))
+		row := runningRow{f.keyLink(deployed[i].Key), "going by names: which bytes is not known"}
+		switch {
+		case m.Differs:
+			row.Bytes = "other bytes than those that are known now"
+		case m.Confidence == deployment.Exact:
+			row.Bytes = "these bytes"
+			for _, s := range sides {
+				if s.Differs && m.Archive == s.Old {
+					row.Bytes = "the bytes from before"
+				} else if s.Differs && m.Archive == s.New {
+					row.Bytes = "the bytes that are offered now"
+				}
+			}
+		}
+		out.Deployed = append(out.Deployed, row)
 	}
+	return out
 }
 
 // readAlarm fills in what is known of the version itself. An upstream that is

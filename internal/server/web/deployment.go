@@ -553,7 +553,7 @@ func plainJSON(text []byte, indent string) []byte {
 	dec := json.NewDecoder(bytes.NewReader(text))
 	dec.UseNumber()
 	var v any
-	if dec.Decode(&v) != nil {
+	if dec.Decode(&v) != nil || dec.More() {
 		return text
 	}
 	var b bytes.Buffer

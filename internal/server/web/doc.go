@@ -19,7 +19,11 @@
 //     pages are not stored by browsers or proxies (Cache-Control: no-store).
 //   - The Content-Security-Policy allows the sheet and the pictures of this
 //     server and forms to it, and nothing else: no script, no inline style.
+//   - Names and texts of upstreams and deployments are foreign: they are shown
+//     as one line of bounded length without what cannot be seen (shown), notes as
+//     plain text, and what is cut is said. Long lists are cut into pages.
 //
-// Who may see and do what is decided by package release alone. A button that
-// the caller may not press is not shown; pressing it anyway is refused there.
+// Who may see and do what is decided by packages release and watch alone. A
+// button that the caller may not press is not shown; pressing it anyway is
+// refused there.
 package web

@@ -129,6 +129,8 @@ type eventRow struct {
 // evidence is all that is known of one event.
 type evidence struct {
 	Sides     []pair // what was and what is; empty when the event is not of such a kind
+	Does      []fact // what the difference does, the worst first
+	DoesMore  []fact // the rest of it, folded
 	At        moment
 	Facts     []fact
 	More      int // lines that are not shown
@@ -280,6 +282,13 @@ func sideOf(label string) (about string, isNew, ok bool) {
 	return "", false, false
 }
 
+// aboutChange are the lines beside the sides of a changed version that do not say
+// what the difference does. What does is labelled with the rule that found it.
+var aboutChange = map[string]bool{"first seen": true, "missed since": true, "what is served": true, labelUntold: true}
+
+// effectsShown is how many lines of what a difference does are not folded.
+const effectsShown = 8
+
 // labelUntold is the line of evidence that says why it is not known what a
 // change did.
 const labelUntold = "what changed"
@@ -314,7 +323,17 @@ func (f *frame) evidence(e *watch.Event) *evidence {
 			side(about).Old = value
 		}
 	}
-	ev.join()
+	if ev.join(); len(ev.Sides) > 0 {
+		for _, l := range ev.Facts {
+			if !aboutChange[l.Label] {
+				ev.Does = append(ev.Does, l)
+			}
+		}
+		ev.Facts = slices.DeleteFunc(ev.Facts, func(l fact) bool { return !aboutChange[l.Label] })
+		if len(ev.Does) > effectsShown {
+			ev.Does, ev.DoesMore = ev.Does[:effectsShown], ev.Does[effectsShown:]
+		}
+	}
 	for i := range ev.Sides {
 		p := &ev.Sides[i]
 		p.Differs = p.Old != "" && p.New != "" && p.Old != p.New

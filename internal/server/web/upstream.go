@@ -379,6 +379,7 @@ type upstreamPage struct {
 	Notes       []noteView
 	Deployed    int
 	DeployedURL string
+	FeedURL     string
 	MaySet      bool
 }
 
@@ -446,6 +447,7 @@ func (d *Door) upstream(w http.ResponseWriter, r *http.Request, req request) err
 		frame: d.frameOf(r, u.Name, "upstreams", link{"Upstreams", base + "/upstreams"}, link{u.Name, ""}),
 		Name:  u.Name, Kinds: kindsOf(&u), Keep: cmp.Or(keepWords[u.Keep], string(u.Keep)), QuietAfter: spanOf(u.QuietAfter),
 		VersionsURL: upstreamPath(base, u.Name) + "/versions", DeployedURL: base + "/deployments?" + url.Values{"upstream": {u.Name}}.Encode(),
+		FeedURL: server.BaseURL(r) + "/api/v1/feed?" + url.Values{"upstream": {u.Name}}.Encode(),
 	}
 	p.Created = moment{u.Created, p.Now.at}
 	p.MaySet = d.can(ctx, c, access.UpstreamWrite, "", "", false)

@@ -189,17 +189,16 @@ func (p *upstreamVersionsPage) showCharts(u *watch.Upstream, list []watch.Versio
 // upstreamVersionPage is one version of an upstream.
 type upstreamVersionPage struct {
 	frame
-	Upstream      string
-	Chart         string
-	Version       string
-	State         versionState
-	Changed       bool
-	Alarm         *alarm
-	States        []versionFacts
-	Notes         []noteView
-	Timeline      *timeline
-	Deployed      []link
-	MoreRuns      int
+	Upstream string
+	Chart    string
+	Version  string
+	State    versionState
+	Changed  bool
+	Alarm    *alarm
+	States   []versionFacts
+	Notes    []noteView
+	Timeline *timeline
+	running
 	Mirror        link
 	VersionsURL   string
 	AnyKept       bool
@@ -270,9 +269,10 @@ func (d *Door) upstreamVersion(w http.ResponseWriter, r *http.Request, req reque
 	if p.Alarm != nil {
 		p.Alarm.Others, p.Alarm.More = nil, 0 // they are the timeline of this page
 	}
-	runs := alarm{}
-	runs.runs(&p.frame, &watch.Event{Upstream: u.Name, Chart: name, Version: version}, deployed)
-	p.Deployed, p.MoreRuns = runs.Deployed, runs.MoreRuns
+	p.running = p.frame.running(u.Name, name, version, nil, deployed)
+	if p.Alarm != nil {
+		p.running = p.Alarm.running
+	}
 	if u.Mirror != nil {
 		p.Mirror = link{u.Mirror.Project, projectPath(base, u.Mirror.Project)}
 	}

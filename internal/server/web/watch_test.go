@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/chartkeep/chartkeep/internal/access"
 	"github.com/chartkeep/chartkeep/internal/audit"
@@ -203,7 +205,7 @@ func (f *fakeWatch) sampleEvents() {
 		Message: "argo-rollouts 0.3.7 was replaced: templates/clusterrole.yaml differs", Question: "why was a published version replaced, and who runs the old one or the new one?",
 		Evidence: []watch.Fact{
 			{Label: "old digest", Value: digestOf("old")}, {Label: "new digest", Value: digestOf("new")}, {Label: "archive before", Value: digestOf("old")}, {Label: "archive now", Value: digestOf("new")},
-			{Label: "content now", Value: digestOf("cnew")}, {Label: "content before", Value: digestOf("cold")}, {Label: "rights", Value: "ClusterRole argo-rollouts gains every verb on */finalizers in every API group"},
+			{Label: "content now", Value: digestOf("cnew")}, {Label: "content before", Value: digestOf("cold")}, {Label: "first seen", Value: "2026-10-08 21:40:00Z"}, {Label: "rights-widened", Value: "ClusterRole argo-rollouts gains every verb on */finalizers in every API group"},
 		},
 		Files: []chart.Change{{Path: "templates/clusterrole.yaml", Kind: "changed"}, {Path: "files/run.sh", Kind: "mode"}}, LogIndex: 20,
 	})
@@ -536,6 +538,25 @@ func TestShown(t *testing.T) {
 	}
 }
 
+// FuzzShown: foreign text is one bounded line that can be seen.
+func FuzzShown(f *testing.F) {
+	for _, s := range hostile {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		got := shown(s, 20)
+		if !sendable(got) || strings.ContainsFunc(got, func(c rune) bool { return unicode.In(c, unicode.Cf, unicode.Zl, unicode.Zp) }) {
+			t.Errorf("%q is shown as %q", s, got)
+		}
+		if n := utf8.RuneCountInString(got); n > 20+len("… (1,000,000 bytes)") {
+			t.Errorf("%d runes are shown of %d bytes", n, len(s))
+		}
+		if doc := parseHTML(t, "<p>"+string(wrap(got))+"</p>"); doc.text != got+" " {
+			t.Errorf("%q is written as %q", got, doc.text)
+		}
+	})
+}
+
 // TestSides: labels in any order make two sides, and a side that is not known is
 // said to be so.
 func TestSides(t *testing.T) {
@@ -548,8 +569,16 @@ func TestSides(t *testing.T) {
 	if !slices.Equal(ev.Sides, want) {
 		t.Errorf("sides are %+v", ev.Sides)
 	}
-	if len(ev.Facts) != 2 || ev.Told {
-		t.Errorf("facts are %+v, told %v", ev.Facts, ev.Told)
+	if len(ev.Facts) != 0 || len(ev.Does) != 2 || ev.Told {
+		t.Errorf("facts are %+v, it does %+v, told %v", ev.Facts, ev.Does, ev.Told)
+	}
+	many := []watch.Fact{{Label: "old digest", Value: "a"}, {Label: "what changed", Value: "cannot be told"}}
+	for range effectsShown + 3 {
+		many = append(many, watch.Fact{Label: "rights-widened", Value: "x"})
+	}
+	ev = f.evidence(&watch.Event{Evidence: many})
+	if len(ev.Facts) != 1 || len(ev.Does) != effectsShown || len(ev.DoesMore) != 3 || !ev.Told {
+		t.Errorf("facts are %+v, it does %+v and %+v, told %v", ev.Facts, ev.Does, ev.DoesMore, ev.Told)
 	}
 	ev = f.evidence(&watch.Event{Time: now, Evidence: []watch.Fact{
 		{Label: "old digest", Value: "a"}, {Label: "new digest", Value: "b"}, {Label: "archive before", Value: "a"}, {Label: "archive now", Value: "b"},
@@ -557,10 +586,43 @@ func TestSides(t *testing.T) {
 	if len(ev.Sides) != 1 || ev.Sides[0] != (pair{"archive, as listed and as read", "a", "b", true}) {
 		t.Errorf("sides are %+v", ev.Sides)
 	}
-	many := make([]watch.Fact, maxEvidence+7)
+	many = make([]watch.Fact, maxEvidence+7)
 	files := make([]chart.Change, maxFiles+3)
 	ev = f.evidence(&watch.Event{Evidence: many, Files: files})
 	if len(ev.Facts) != maxEvidence || ev.More != 7 || len(ev.Files) != maxFiles || ev.MoreFiles != 3 {
 		t.Errorf("%d facts and %d more, %d files and %d more", len(ev.Facts), ev.More, len(ev.Files), ev.MoreFiles)
+	}
+}
+
+// TestRunning: who runs a changed version is told with the bytes, also where the
+// deployment is told from what is published now.
+func TestRunning(t *testing.T) {
+	f := &frame{Base: "/ui"}
+	at := func(key string, m deployment.Match) run {
+		r := run{}
+		r.Key, r.Match = key, m
+		r.Match.Chart, r.Match.Version = "web", "1.0.0"
+		return r
+	}
+	got := f.running("up", "web", "1.0.0", []pair{{"archive", "old", "new", true}, {"content", "c", "c", false}}, []run{
+		at("a", deployment.Match{Confidence: deployment.Exact, Upstream: "up", Archive: "old"}),
+		at("b", deployment.Match{Confidence: deployment.Exact, Upstream: "up", Archive: "new"}),
+		at("c", deployment.Match{Confidence: deployment.Strong, Upstream: "up", Archive: "new"}),
+		at("d", deployment.Match{Confidence: deployment.Unknown, Differs: true}),
+		at("e", deployment.Match{Confidence: deployment.Exact, Upstream: "other", Archive: "old"}),
+	})
+	words := ""
+	for _, d := range got.Deployed {
+		words += d.Text + ": " + d.Bytes + "; "
+	}
+	if want := "a: the bytes from before; b: the bytes that are offered now; c: going by names: which bytes is not known; d: other bytes than those that are known now; "; words != want {
+		t.Errorf("running are %s", words)
+	}
+	many := make([]run, deployedShown+5)
+	for i := range many {
+		many[i] = at("k", deployment.Match{Upstream: "up"})
+	}
+	if got := f.running("up", "web", "1.0.0", nil, many); len(got.Deployed) != deployedShown || got.MoreRuns != 5 {
+		t.Errorf("%d are shown and %d more", len(got.Deployed), got.MoreRuns)
 	}
 }

@@ -386,7 +386,7 @@ func TestThroughServer(t *testing.T) {
 
 // FuzzParse: a path is read in one way, and never as another page's.
 func FuzzParse(f *testing.F) {
-	for _, s := range []string{"/ui", "/ui/", "/uix", "/ui/log/12", "/ui/projects/a/b/charts/c/1.0.0+x/yank", "/ui/projects/charts/charts/x", "/ui/projects/a/charts", "/ui/log/-1", "/ui//", "/ui/projects/../x"} {
+	for _, s := range []string{"/ui", "/ui/", "/uix", "/ui/log/12", "/ui/projects/a/b/charts/c/1.0.0+x/yank", "/ui/projects/charts/charts/x", "/ui/projects/a/charts", "/ui/log/-1", "/ui//", "/ui/projects/../x", "/ui/upstreams/a/version", "/ui/deployments/a/b:c"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, path string) {
@@ -399,6 +399,12 @@ func FuzzParse(f *testing.F) {
 		}
 		if req.page == 0 {
 			t.Fatalf("parse %q: no page and no error", path)
+		}
+		if strings.Contains(req.upstream, "/") {
+			t.Fatalf("%q has the upstream %q", path, req.upstream)
+		}
+		if req.page == pageDeployment && deploymentPath("/ui", req.deployment) == "" && len(path) <= maxLinkedName {
+			t.Fatalf("%q is a page that nothing leads to", path)
 		}
 		for seg := range strings.SplitSeq(req.project, "/") {
 			if seg == "." || seg == ".." || seg == "charts" {
