@@ -63,7 +63,7 @@ func settings() []setting {
 		{name: "tls-key", help: "PEM file of the certificate's key", example: "tls.key", field: func(c *Config) *string { return &c.TLSKey }},
 		{name: "credentials", help: "YAML file that names the secrets for upstreams and routes", example: "credentials.yaml", field: func(c *Config) *string { return &c.Credentials }},
 		{name: "allow-networks", help: "networks that the server may call beside public addresses, for upstreams and routes", example: "10.0.0.0/8", list: func(c *Config) *[]string { return &c.AllowNetworks }},
-		{name: "mail-server", help: "mail server of routes: smtp://host:port (STARTTLS) or smtps://host:port", example: "smtps://mail.example.com:465", field: func(c *Config) *string { return &c.MailServer }},
+		{name: "mail-server", help: "mail server of routes: smtp://host:port (STARTTLS), smtps://host:port, or smtp+plain://host:port without TLS", example: "smtps://mail.example.com:465", field: func(c *Config) *string { return &c.MailServer }},
 		{name: "mail-from", help: "sender of mail", example: "Chartkeep <chartkeep@example.com>", field: func(c *Config) *string { return &c.MailFrom }},
 		{name: "mail-credential", help: "name of the mail account in the credentials file", example: "mail", field: func(c *Config) *string { return &c.MailCredential }},
 		{name: "log-origin", help: "name of the transparency log, fixed at the first start", example: "charts.example.com/log", field: func(c *Config) *string { return &c.LogOrigin }},

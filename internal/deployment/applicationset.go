@@ -22,6 +22,7 @@ type appSet struct {
 	r          *reader
 	goTemplate bool
 	left       int // sets of parameters that may still be made
+	work       int // nodes that may still be copied
 }
 
 // unknowable is why a generator cannot be evaluated from files.
@@ -37,7 +38,7 @@ func (u unknowable) Error() string { return u.at.where() + ": " + u.why }
 // files, what the template says stands for all of them, unresolved.
 func (r *reader) applicationSet(o *kubeDocument) {
 	spec := o.at("spec")
-	s := &appSet{r: r, goTemplate: spec.at("goTemplate").text() == "true", left: maxParameters}
+	s := &appSet{r: r, goTemplate: spec.at("goTemplate").text() == "true", left: maxParameters, work: 10 * maxNodes}
 	key := r.key(o.file, "ApplicationSet/"+o.namespace+"/"+o.name)
 	generators := spec.at("generators").list()
 	if len(generators) == 0 {
@@ -76,7 +77,7 @@ func (s *appSet) make(o *kubeDocument, key string, template, patch object, p par
 	if text := patch.text(); text != "" {
 		if text, err = render(text, map[string]any(p), nil); err == nil {
 			var docs []object
-			if docs, err = parseYAML(o.file, []byte(text)); err == nil && len(docs) > 0 {
+			if docs, err = s.r.parse(o.file, []byte(text)); err == nil && len(docs) > 0 {
 				n = mergeNode(n, docs[0].n, 0)
 			}
 		}
@@ -139,6 +140,9 @@ func (s *appSet) generate(g object, with params, depth int) (sets []params, err 
 	if depth > 3 {
 		return nil, unknowable{g, "its generators are nested too deeply"}
 	}
+	if s.work < 0 {
+		return nil, unknowable{g, "its generators take too much work"}
+	}
 	if len(with) > 0 {
 		n, err := s.render(g, with)
 		if err != nil {
@@ -185,7 +189,7 @@ func (s *appSet) generate(g object, with params, depth int) (sets []params, err 
 func (s *appSet) list(g object) ([]params, error) {
 	elements := g.at("elements").list()
 	if text := g.at("elementsYaml").text(); text != "" {
-		docs, err := parseYAML(g.file, []byte(text))
+		docs, err := s.r.parse(g.file, []byte(text))
 		if err != nil || len(docs) == 0 {
 			return nil, unknowable{g, "its elementsYaml is no list"}
 		}
@@ -322,6 +326,7 @@ func (s *appSet) withValues(g object, p params) (params, error) {
 // folders evaluates a generator of Git folders with the folders of the tree.
 func (s *appSet) folders(g object) ([]params, error) {
 	var sets []params
+	s.work -= len(s.r.folders) / 10
 	for _, folder := range s.r.folders {
 		in, out := false, strings.HasPrefix(path.Base(folder), ".") || strings.Contains(folder, "/.") || strings.HasPrefix(folder, ".")
 		for _, item := range g.at("directories").list() {
@@ -347,6 +352,7 @@ func (s *appSet) folders(g object) ([]params, error) {
 // files evaluates a generator of Git files with the files of the tree.
 func (s *appSet) files(g object) ([]params, error) {
 	var sets []params
+	s.work -= len(s.r.files)
 	for _, file := range slices.Sorted(maps.Keys(s.r.files)) {
 		in, out := false, false
 		for _, item := range g.at("files").list() {
@@ -360,7 +366,7 @@ func (s *appSet) files(g object) ([]params, error) {
 		if !in || out {
 			continue
 		}
-		docs, err := parseYAML(file, s.r.files[file])
+		docs, err := s.r.parse(file, s.r.files[file])
 		if err != nil || len(docs) == 0 {
 			return nil, unknowable{object{file: file}, "a generator asks for this file, and it is no mapping"}
 		}

@@ -92,7 +92,7 @@ func (r *reader) argoSource(d *Deployment, source object) bool {
 	if local := r.localChart(p); local != nil {
 		d.Chart = *local
 		d.Chart.Repository = "file://" + p
-		d.Dependencies = slices.Clone(r.localDependencies[p])
+		d.Dependencies = slices.Clone(r.depend[p])
 		return true
 	}
 	if slices.Contains(r.folders, p) && !source.at("helm").is() {
@@ -139,7 +139,7 @@ func (r *reader) argoValues(d *Deployment, source object, refs map[string]object
 		}
 		values = overlay(values, m)
 	} else if v := helm.at("values"); v.is() {
-		docs, err := parseYAML(source.file, []byte(v.text()))
+		docs, err := r.parse(source.file, []byte(v.text()))
 		if err != nil {
 			d.unresolved(v, "values: %v", err)
 		}

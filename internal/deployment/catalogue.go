@@ -26,6 +26,7 @@ type Published struct {
 	Created     time.Time // as its publisher says
 	Deprecated  bool
 	Gone        bool // listed no more
+	Earlier     bool // these are bytes that the version had, and has no more
 }
 
 // origin names where it was published.
@@ -91,6 +92,9 @@ func (c *Catalogue) Match(d *Deployment) Match {
 	published := 0
 	for _, i := range c.charts[d.Chart.Name] {
 		p := &c.list[i]
+		if p.Earlier {
+			continue
+		}
 		published++
 		if !sameVersion(p.Version, version) {
 			continue
@@ -144,6 +148,9 @@ func (c *Catalogue) same(key string, index map[string][]int, how string) (Match,
 		list = append(list, &c.list[i])
 	}
 	first := list[0]
+	if !slices.ContainsFunc(list, func(p *Published) bool { return !p.Earlier }) {
+		how += ", which its publisher has replaced since"
+	}
 	for _, p := range list[1:] {
 		if p.Chart != first.Chart || p.Version != first.Version {
 			return unmatched(fmt.Sprintf("the same bytes are published as %s %s and %s %s", first.Chart, first.Version, p.Chart, p.Version)), true
@@ -308,6 +315,7 @@ func (c *Catalogue) line(d *Deployment, m *Match) ([]*Published, string) {
 	for _, i := range c.charts[d.Chart.Name] {
 		p := &c.list[i]
 		switch {
+		case p.Earlier:
 		case m.Confidence != Unknown && m.Upstream != "" && p.Upstream != m.Upstream: // an upstream is ahead of its mirror
 		case m.Confidence != Unknown && m.Upstream == "" && m.Project != "" && p.Project != m.Project:
 		case d.Chart.Repository != "" && m.Upstream == "" && m.Project == "" && !sameRepository(d.Chart.Repository, p.Repository, p.Chart):

@@ -30,6 +30,8 @@ func shelf() *Catalogue {
 		{Upstream: "old", Repository: "https://old.example.test", Chart: "shrunk", Version: "1.1.0", FirstSeen: at(1), Gone: true},
 		{Upstream: "old", Repository: "https://old.example.test", Chart: "early", Version: "0.1.0-alpha.1", FirstSeen: at(1)},
 		{Upstream: "old", Repository: "https://old.example.test", Chart: "early", Version: "0.1.0-alpha.2", FirstSeen: at(2)},
+		{Upstream: "odd", Repository: "https://odd.example.test", Chart: "swapped", Version: "1.0.0", Fingerprint: "v1:sha256:new", FirstSeen: at(1)},
+		{Upstream: "odd", Repository: "https://odd.example.test", Chart: "swapped", Version: "1.0.0", Fingerprint: "v1:sha256:first", FirstSeen: at(1), Earlier: true},
 		{Upstream: "odd", Repository: "https://odd.example.test", Chart: "vee", Version: "v1.0.0", FirstSeen: at(1)},
 	}
 	return NewCatalogue(list)
@@ -57,6 +59,9 @@ func TestMatch(t *testing.T) {
 		{"a range", "", Chart{Name: "web", Constraint: "^1.0.0"}, Unknown, "", "no exact version"},
 		{"build metadata of Flux", "", Chart{Name: "web", Version: "1.2.0+3f2b1c0d", Repository: "oci://charts.example.test/team"}, Strong, "team", ""},
 		{"a v in front", "", Chart{Name: "vee", Version: "1.0.0"}, Weak, "odd", ""},
+		{"the first bytes of what was replaced", "v1:sha256:first", Chart{Name: "swapped", Version: "1.0.0"}, Exact, "odd", "replaced since"},
+		{"the bytes that replaced them", "v1:sha256:new", Chart{Name: "swapped", Version: "1.0.0"}, Exact, "odd", "this archive"},
+		{"neither", "v1:sha256:other", Chart{Name: "swapped", Version: "1.0.0"}, Unknown, "!", "other bytes"},
 		{"no name", "", Chart{}, Unknown, "", "which chart"},
 	} {
 		m := c.Match(&Deployment{Chart: tt.chart, Fingerprint: tt.fingerprint})

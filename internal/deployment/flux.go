@@ -120,7 +120,7 @@ func (r *reader) fluxChart(d *Deployment, from *kubeDocument, chart object) {
 			if local := r.localChart(p); local != nil {
 				d.Chart = *local
 				d.Chart.Repository = "file://" + p
-				d.Dependencies = append(d.Dependencies, r.localDependencies[p]...)
+				d.Dependencies = append(d.Dependencies, r.depend[p]...)
 				return
 			}
 		}
@@ -205,7 +205,7 @@ func (r *reader) fluxValues(d *Deployment, o *kubeDocument) map[string]any {
 			}
 			continue
 		}
-		docs, err := parseYAML(from.file, []byte(text))
+		docs, err := r.parse(from.file, []byte(text))
 		if err != nil {
 			d.unresolved(ref, "values: %s of the %s %s/%s cannot be read: %v", cut(key), kind, cut(o.namespace), cut(name), err)
 		}

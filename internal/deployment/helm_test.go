@@ -22,7 +22,7 @@ func stored(t testing.TB, name string, revision int, status string) []byte {
 		"manifest":"kind: Service\napiVersion: v1\nmetadata: {name: a}\nspec: {type: LoadBalancer}\n"}`, name, revision, status, revision))
 }
 
-func list(t testing.TB, items ...map[string]any) []byte {
+func secretList(t testing.TB, items ...map[string]any) []byte {
 	t.Helper()
 	b, err := json.Marshal(map[string]any{"kind": "SecretList", "apiVersion": "v1", "items": items})
 	if err != nil {
@@ -49,7 +49,7 @@ func TestReadHelmTakesTheRevisionThatRuns(t *testing.T) {
 			items = append(items, secret("web", status, i+1, stored(t, "web", i+1, status)))
 		}
 		for range 2 {
-			v, err := ReadHelm(list(t, items...), "prod", "test")
+			v, err := ReadHelm(secretList(t, items...), "prod", "test")
 			if err != nil || len(v.Deployments) != 1 {
 				t.Fatalf("%s: %v %+v", tt.name, err, v)
 			}
@@ -78,7 +78,7 @@ func TestReadHelmForms(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	listYAML, err := yaml.JSONToYAML(list(t, secret("web", "deployed", 1, stored(t, "web", 1, "deployed"))))
+	listYAML, err := yaml.JSONToYAML(secretList(t, secret("web", "deployed", 1, stored(t, "web", 1, "deployed"))))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +95,7 @@ func TestReadHelmForms(t *testing.T) {
 	unpacked := []byte(base64.StdEncoding.EncodeToString([]byte(`{"name":"web","namespace":"shop","version":1,"info":{"status":"deployed"},"chart":{"metadata":{"name":"web","version":"1.1.0"}}}`)))
 	for name, text := range map[string][]byte{
 		"a Secret": object, "YAML": asYAML, "a list in YAML": listYAML, "documents": append(append([]byte("---\n"), asYAML...), "\n---\nkind: Pod\n"...),
-		"a list": list(t, secret("web", "deployed", 1, stored(t, "web", 1, "deployed"))), "an array": fmt.Appendf(nil, "[%s]", object),
+		"a list": secretList(t, secret("web", "deployed", 1, stored(t, "web", 1, "deployed"))), "an array": fmt.Appendf(nil, "[%s]", object),
 		"a ConfigMap": asConfigMap, "no labels": withoutLabels, "a bare release": stored(t, "web", 1, "deployed"), "with a line feed": append(stored(t, "web", 1, "deployed"), '\n'),
 		"never packed": unpacked,
 	} {
@@ -132,13 +132,13 @@ func TestReadHelmRefuses(t *testing.T) {
 		"many files":   pack(t, []byte(`{"name":"web","chart":{"metadata":{"name":"web"},"files":[`+strings.Repeat("null,", maxStored)+`null]}}`)),
 		"empty fields": pack(t, []byte(`{}`)),
 	} {
-		v, err := ReadHelm(list(t, secret("web", "deployed", 1, data)), "prod", "test")
+		v, err := ReadHelm(secretList(t, secret("web", "deployed", 1, data)), "prod", "test")
 		if err != nil || len(v.Deployments) != 1 || len(v.Deployments[0].Unresolved) != 1 || v.Deployments[0].Key != "prod/shop/web" {
 			t.Errorf("%s: %v %+v", name, err, v)
 		}
 	}
 	other := map[string]any{"kind": "Secret", "type": "Opaque", "metadata": map[string]any{"name": "x"}, "data": map[string]any{"release": "eA=="}}
-	if v, err := ReadHelm(list(t, other), "prod", "test"); err != nil || len(v.Deployments)+len(v.Problems) != 0 {
+	if v, err := ReadHelm(secretList(t, other), "prod", "test"); err != nil || len(v.Deployments)+len(v.Problems) != 0 {
 		t.Errorf("another Secret: %v %+v", err, v)
 	}
 	if _, err := FingerprintStored([]byte("x")); problem.KindOf(err) != problem.Invalid {
@@ -199,7 +199,7 @@ func TestConfirm(t *testing.T) {
 }
 
 func FuzzReadHelm(f *testing.F) {
-	f.Add(list(f, secret("web", "deployed", 1, stored(f, "web", 1, "deployed"))))
+	f.Add(secretList(f, secret("web", "deployed", 1, stored(f, "web", 1, "deployed"))))
 	f.Add(stored(f, "web", 1, "deployed"))
 	f.Add([]byte("kind: Secret\ntype: helm.sh/release.v1\nmetadata: {name: x}\ndata: {release: eA==}\n"))
 	f.Add([]byte(`{"items": [{"metadata": {"labels": {"owner": "helm"}}, "data": {"release": "e30="}}]}`))

@@ -139,7 +139,7 @@ func (h *helmfile) part(p, text string, start, depth int) {
 		h.faults = append(h.faults, fmt.Sprintf("%s:%d: the template from here on is not evaluated: %v", p, start, err))
 		rendered = h.withMarkers(text)
 	}
-	docs, err := parseYAML(p, []byte(rendered))
+	docs, err := h.r.parse(p, []byte(rendered))
 	if err != nil {
 		h.faults = append(h.faults, fmt.Sprintf("%s:%d: %v", p, start, err))
 		return
@@ -269,7 +269,7 @@ func (h *helmfile) valuesItem(dir string, item object, data map[string]any) (map
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", p, err)
 	}
-	docs, err := parseYAML(p, []byte(rendered))
+	docs, err := h.r.parse(p, []byte(rendered))
 	if err != nil || len(docs) == 0 {
 		return nil, err
 	}
@@ -386,7 +386,7 @@ func (h *helmfile) release(rel object, named bool) Deployment {
 // lock is the lock beside the helmfile, nil for none.
 func (h *helmfile) lock() *lock {
 	p := strings.TrimSuffix(strings.TrimSuffix(h.path, ".gotmpl"), path.Ext(strings.TrimSuffix(h.path, ".gotmpl"))) + ".lock"
-	docs, err := parseYAML(p, h.r.files[p])
+	docs, err := h.r.parse(p, h.r.files[p])
 	if err != nil || len(docs) == 0 {
 		return nil
 	}
@@ -412,7 +412,7 @@ func (h *helmfile) chart(d *Deployment, o object, ref string) {
 		if local := h.r.localChart(p); local != nil {
 			d.Chart = *local
 			d.Chart.Repository = "file://" + p
-			d.Dependencies = slices.Clone(h.r.localDependencies[p])
+			d.Dependencies = slices.Clone(h.r.depend[p])
 			return
 		}
 	}

@@ -73,8 +73,7 @@ func (s *appSet) text(t string, p params) (string, error) {
 
 // render copies a node with all its texts evaluated.
 func (s *appSet) render(o object, p params) (*yaml.Node, error) {
-	left := maxNodes / 4
-	return s.copyNode(o.n, p, &left, 0)
+	return s.copyNode(o.n, p, &s.work, 0)
 }
 
 func (s *appSet) copyNode(n *yaml.Node, p params, left *int, depth int) (*yaml.Node, error) {

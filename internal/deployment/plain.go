@@ -26,7 +26,7 @@ func (r *reader) plain(p string, text []byte) error {
 	if path.Ext(p) == ".csv" {
 		return r.plainCSV(p, text)
 	}
-	docs, err := parseYAML(p, text)
+	docs, err := r.parse(p, text)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package deployment
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"text/template"
@@ -246,33 +247,7 @@ func functions(variables func(string) (string, error)) template.FuncMap {
 			}
 			return short(strings.ReplaceAll(text(s), text(a), text(b)))
 		},
-		"default": func(d any, v ...any) any {
-			if len(v) == 0 || empty(v[0]) {
-				return d
-			}
-			return v[0]
-		},
-		"empty": empty,
-		"coalesce": func(v ...any) any {
-			for _, one := range v {
-				if !empty(one) {
-					return one
-				}
-			}
-			return nil
-		},
-		"ternary": func(yes, no any, v bool) any {
-			if v {
-				return yes
-			}
-			return no
-		},
-		"get": func(key string, v ...any) (any, error) { return get(key, v) },
-		"hasKey": func(m map[string]any, key string) bool {
-			_, ok := m[key]
-			return ok
-		},
-		"list": func(v ...any) []any { return v },
+		"list": list,
 		"splitList": func(sep, s any) ([]any, error) {
 			var out []any
 			for part := range strings.SplitSeq(text(s), text(sep)) {
@@ -282,18 +257,6 @@ func functions(variables func(string) (string, error)) template.FuncMap {
 			}
 			_, err := short(text(s))
 			return out, err
-		},
-		"last": func(l []any) any {
-			if len(l) == 0 {
-				return nil
-			}
-			return l[len(l)-1]
-		},
-		"first": func(l []any) any {
-			if len(l) == 0 {
-				return nil
-			}
-			return l[0]
 		},
 		"join":    func(sep any, l []any) (string, error) { return join(text(sep), l) },
 		"print":   func(v ...any) (string, error) { return join("", v) },
@@ -307,11 +270,66 @@ func functions(variables func(string) (string, error)) template.FuncMap {
 		},
 		"html": refuse("html"), "js": refuse("js"), "urlquery": refuse("urlquery"), "call": refuse("call"),
 	}
+	maps.Copy(m, choices)
 	if variables != nil {
 		m["env"] = variables
 		m["requiredEnv"] = variables
 	}
 	return m
+}
+
+// choices are the functions that make no texts.
+var choices = template.FuncMap{
+	"default": func(d any, v ...any) any {
+		if len(v) == 0 || empty(v[0]) {
+			return d
+		}
+		return v[0]
+	},
+	"empty": empty,
+	"coalesce": func(v ...any) any {
+		for _, one := range v {
+			if !empty(one) {
+				return one
+			}
+		}
+		return nil
+	},
+	"ternary": func(yes, no any, v bool) any {
+		if v {
+			return yes
+		}
+		return no
+	},
+	"get": func(key string, v ...any) (any, error) { return get(key, v) },
+	"hasKey": func(m map[string]any, key string) bool {
+		_, ok := m[key]
+		return ok
+	},
+	"last": func(l []any) any {
+		if len(l) == 0 {
+			return nil
+		}
+		return l[len(l)-1]
+	},
+	"first": func(l []any) any {
+		if len(l) == 0 {
+			return nil
+		}
+		return l[0]
+	},
+}
+
+// list makes a list of scalars. One of lists could grow without end.
+func list(v ...any) ([]any, error) {
+	for _, one := range v {
+		switch one.(type) {
+		case nil, string, bool:
+		default:
+			return nil, refusal("it makes a list of what are no texts")
+		}
+	}
+	return v, nil
 }
 
 func refuse(name string) any {

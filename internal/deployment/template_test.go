@@ -84,6 +84,7 @@ func TestRenderIsBounded(t *testing.T) {
 		"many steps":   loops(2, strings.Repeat("{{ . }}", 1000)),
 		"long output":  loops(2, "{{ . }}"),
 		"doubling":     `{{ $x := "a" }}` + loops(1, "{{ $x = print $x $x }}"),
+		"lists":        `{{ $x := list "a" }}` + loops(1, "{{ $x = list $x $x }}") + "{{ $x }}",
 		"many texts":   loops(2, "{{ $y := upper $.s }}"),
 		"long list":    "{{ range $.long }}{{ end }}",
 		"split":        `{{ range splitList "," $.s }}{{ end }}`,

@@ -48,21 +48,22 @@ type Cluster struct {
 
 // reader is one reading of a tree.
 type reader struct {
-	opt               Options
-	from              string
-	cluster           string            // whose objects are read, "" for files
-	files             map[string][]byte // YAML, JSON, CSV and templates, by path
-	folders           []string          // all, sorted
-	charts            map[string]bool   // folders with a Chart.yaml
-	size              int
-	left              map[string]string // files that were not read, and why
-	objects           []kubeDocument    // of Kubernetes
-	storage           *HelmStorage
-	local             map[string]*Chart // what was read of the charts of the tree, by folder
-	localDependencies map[string][]Chart
-	used              map[string]bool // values and helmfiles that another file reads
-	out               Inventory
-	index             map[string]int // deployments by key
+	opt     Options
+	from    string
+	cluster string             // whose objects are read, "" for files
+	files   map[string][]byte  // YAML, JSON, CSV and templates, by path
+	folders []string           // all, sorted
+	charts  map[string]bool    // folders with a Chart.yaml
+	left    map[string]string  // files that were not read, and why
+	objects []kubeDocument     // of Kubernetes
+	storage *HelmStorage       // what of Helm's is among them
+	local   map[string]*Chart  // what was read of the charts of the tree, by folder
+	depend  map[string][]Chart // their dependencies
+	used    map[string]bool    // helmfiles that another one includes
+	size    int                // bytes of files
+	parsed  int                // bytes of YAML
+	index   map[string]int     // deployments by key
+	out     Inventory
 }
 
 // kubeDocument is an object of Kubernetes that a file holds.
@@ -133,7 +134,7 @@ func ReadObjects(objects [][]byte, cluster, from string, opt Options) Inventory 
 		if err != nil {
 			place = fmt.Sprintf("%s: object %d", from, i+1)
 		}
-		docs, err := parseYAML(place, text)
+		docs, err := r.parse(place, text)
 		if err != nil {
 			r.problem(place, "%v", err)
 			continue
@@ -156,7 +157,7 @@ func ReadObjects(objects [][]byte, cluster, from string, opt Options) Inventory 
 func newReader(from string, opt Options) *reader {
 	return &reader{
 		opt: opt, from: from, files: map[string][]byte{}, charts: map[string]bool{}, left: map[string]string{},
-		local: map[string]*Chart{}, localDependencies: map[string][]Chart{}, used: map[string]bool{}, index: map[string]int{},
+		local: map[string]*Chart{}, depend: map[string][]Chart{}, used: map[string]bool{}, index: map[string]int{},
 		storage: NewHelmStorage(opt.Name, from), out: Inventory{From: from, Deployments: []Deployment{}},
 	}
 }
@@ -309,7 +310,7 @@ func (r *reader) file(p string) {
 	if !describes(text) {
 		return
 	}
-	docs, err := parseYAML(p, text)
+	docs, err := r.parse(p, text)
 	if err != nil {
 		if !r.inTemplates(p) {
 			r.problem(p, "%v", err)

@@ -121,6 +121,31 @@ func TestReadFile(t *testing.T) {
 	}
 }
 
+// An ApplicationSet of a stranger that would make too much is one unresolved
+// deployment, and soon.
+func TestApplicationSetIsBounded(t *testing.T) {
+	set := func(generator, template string) string {
+		return "apiVersion: argoproj.io/v1alpha1\nkind: ApplicationSet\nmetadata: {name: s}\nspec:\n  goTemplate: true\n  generators: [" + generator +
+			"]\n  template: {metadata: {name: x}, spec: {source: {repoURL: r, chart: c, targetRevision: 1.0.0}" + template + "}}\n"
+	}
+	many := "{list: {elements: [" + strings.Repeat("{a: b},", 100) + "]}}"
+	for name, text := range map[string]string{
+		"too many":      set("{matrix: {generators: ["+many+", "+many+"]}}", ""),
+		"too deep":      set("{matrix: {generators: [{matrix: {generators: [{matrix: {generators: [{matrix: {generators: [{matrix: {}}, "+many+"]}}, "+many+"]}}, "+many+"]}}, "+many+"]}}", ""),
+		"half a matrix": set("{matrix: {generators: ["+many+"]}}", ""),
+		"no merge keys": set("{merge: {generators: ["+many+", "+many+"]}}", ""),
+	} {
+		v, err := Read(tree(map[string]string{"s.yaml": text}), "here", Options{})
+		if err != nil || len(v.Deployments) != 1 || len(v.Deployments[0].Unresolved) != 1 || v.Deployments[0].Chart.Version != "1.0.0" {
+			t.Errorf("%s: %v %+v", name, err, v)
+		}
+	}
+	v, err := Read(tree(map[string]string{"s.yaml": set(many, ", x: ["+strings.Repeat("a,", 100_000)+"]")}), "here", Options{})
+	if err != nil || len(v.Deployments) != 100 || !strings.Contains(strings.Join(v.Deployments[0].Unresolved, ""), "too large") {
+		t.Errorf("%v %d", err, len(v.Deployments))
+	}
+}
+
 func TestSetPath(t *testing.T) {
 	values := map[string]any{"a": map[string]any{"b": "old", "keep": true}, "l": []any{"x"}}
 	for path, v := range map[string]any{"a.b": 1.0, `c\.d.e`: "z", "l[2].k": "y", "m[0][1]": "w"} {

@@ -52,7 +52,7 @@ func (r *reader) umbrella(p string) {
 // charts of apiVersion v1 have in requirements.yaml.
 func (r *reader) chartFile(dir string) (top object, deps []object, err error) {
 	p := path.Join(dir, "Chart.yaml")
-	docs, err := parseYAML(p, r.files[p])
+	docs, err := r.parse(p, r.files[p])
 	if err != nil {
 		return object{}, nil, err
 	}
@@ -62,7 +62,7 @@ func (r *reader) chartFile(dir string) (top object, deps []object, err error) {
 	top, deps = docs[0], docs[0].at("dependencies").list()
 	old := path.Join(dir, "requirements.yaml")
 	if text, ok := r.files[old]; ok && len(deps) == 0 && top.at("apiVersion").text() != "v2" {
-		docs, err := parseYAML(old, text)
+		docs, err := r.parse(old, text)
 		if err != nil {
 			return object{}, nil, err
 		}
@@ -81,7 +81,7 @@ func (r *reader) chartLock(dir string) *lock {
 		if !ok {
 			continue
 		}
-		docs, err := parseYAML(p, text)
+		docs, err := r.parse(p, text)
 		if err != nil {
 			r.problem(p, "%v", err)
 			continue
@@ -169,7 +169,7 @@ func (r *reader) localChart(dir string) *Chart {
 	for _, dep := range deps {
 		sub := Chart{Name: dep.at("name").text(), Alias: dep.at("alias").text(), Condition: dep.at("condition").text(), Repository: repositoryURL(dep.at("repository").text())}
 		r.resolveDependency(&sub, dep, dir, lock)
-		r.localDependencies[dir] = append(r.localDependencies[dir], sub)
+		r.depend[dir] = append(r.depend[dir], sub)
 	}
 	return c
 }
@@ -180,8 +180,7 @@ func (r *reader) valuesFile(p string) (map[string]any, error) {
 	if !ok {
 		return nil, fmt.Errorf("%s is not there", p)
 	}
-	r.used[p] = true
-	docs, err := parseYAML(p, text)
+	docs, err := r.parse(p, text)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", p, err)
 	}

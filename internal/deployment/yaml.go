@@ -16,6 +16,7 @@ const (
 	maxYAMLMarks = 500_000 // characters that can begin a node, each of which takes up to 250 bytes
 	maxNodes     = 200_000 // of one value, aliases followed
 	maxFollow    = 64      // nesting, of values, aliases and merges
+	maxParsed    = 1 << 30 // bytes of all YAML of a reading; one file may be read for many deployments
 )
 
 // object is a place in a YAML document: a file, and a node or nothing. What is
@@ -54,6 +55,14 @@ func parseYAML(file string, text []byte) ([]object, error) {
 			docs = append(docs, object{file, doc.Content[0]})
 		}
 	}
+}
+
+// parse is parseYAML within the limit of the whole reading.
+func (r *reader) parse(file string, text []byte) ([]object, error) {
+	if r.parsed += len(text); r.parsed > maxParsed {
+		return nil, fmt.Errorf("more than %d MiB of YAML would be read in all", maxParsed>>20)
+	}
+	return parseYAML(file, text)
 }
 
 // syntaxFault says where the YAML breaks. What the reader quotes of the text is

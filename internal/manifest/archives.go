@@ -207,7 +207,7 @@ var textRules = []struct {
 	roles    bool // only in templates that define roles or bindings
 	line     *regexp.Regexp
 }{
-	{"template-rights", High, "rights", true, regexp.MustCompile(`^\s*(-\s*)?(verbs|resources|apiGroups|resourceNames|nonResourceURLs|roleRef|subjects|kind|name):|^\s*-\s*["']?[\w*./-]*["']?\s*$`)},
+	{"template-rights", High, "rights", true, regexp.MustCompile(`(^|[\s{,])["']?(verbs|resources|apiGroups|resourceNames|nonResourceURLs|roleRef|subjects|kind|name)["']?:|^\s*-\s*["']?[\w*./-]*["']?\s*$`)},
 	{"template-privileges", High, "privileges", false, regexp.MustCompile(`(?i)\b(privileged|hostNetwork|hostPID|hostIPC|hostPath|hostPort|allowPrivilegeEscalation|runAsUser|runAsNonRoot|capabilities|seccompProfile|automountServiceAccountToken)\b.*:`)},
 	{"template-image", Low, "images", false, regexp.MustCompile(`^\s*(-\s*)?["']?image["']?:`)},
 	{"template-exposure", Medium, "exposure", false, regexp.MustCompile(`\b(NodePort|LoadBalancer|kind:\s*(Ingress|Gateway|HTTPRoute))\b`)},
@@ -234,7 +234,7 @@ func compareTexts(old, new *helmchart.Chart) []Finding {
 			}
 			if len(some) > 0 {
 				found.add(r.rule, r.severity, fmt.Sprintf("%s:%d", name, some[0].number),
-					fmt.Sprintf("has %d new lines about %s, of which this is the first", len(some), r.about), "", some[0].text)
+					fmt.Sprintf("has new lines about %s: %d, of which this is the first", r.about, len(some)), "", some[0].text)
 			}
 		}
 	}

@@ -69,7 +69,7 @@ func (b *budget) enter(bytes, nodes int64) (string, error) {
 	if b.depth++; b.depth > maxCallDepth {
 		return "", b.refuse("templates include one another more than %d deep", maxCallDepth)
 	}
-	return "", b.spend(nodes+1, bytes)
+	return "", b.spend(12+4*nodes, bytes)
 }
 
 // leave ends it.
@@ -79,7 +79,7 @@ func (b *budget) leave() string {
 }
 
 // step begins one round of a loop.
-func (b *budget) step(bytes, nodes int64) (string, error) { return "", b.spend(nodes+1, bytes) }
+func (b *budget) step(bytes, nodes int64) (string, error) { return "", b.spend(12+4*nodes, bytes) }
 
 // keep charges for a value that a function made, not for what it holds.
 func (b *budget) keep(v reflect.Value) (reflect.Value, error) {

@@ -33,7 +33,7 @@ func (s Severity) lower() Severity {
 
 // Finding says what one thing is or does.
 type Finding struct {
-	Rule     string   `json:"rule"` // stable id, see Rules
+	Rule     string   `json:"rule"` // stable id, such as rights-widened
 	Severity Severity `json:"severity"`
 	Object   string   `json:"object"`  // Kind/namespace/name; a template, a chart, or the path of a value
 	Message  string   `json:"message"` // one sentence, without a final period

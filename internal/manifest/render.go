@@ -36,7 +36,7 @@ type Limits struct {
 }
 
 // DefaultLimits are for charts of strangers: a rendering ends within about a
-// second and 300 MB. The largest of 299 real charts takes a thirtieth of it.
+// second and 300 MB. The largest of 299 real charts takes a twentieth of it.
 func DefaultLimits() Limits {
 	return Limits{
 		Archive: chart.DefaultLimits(), Templates: 5000, TemplateBytes: 16 << 20,

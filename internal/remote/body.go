@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -74,19 +75,25 @@ func read(r io.Reader, packed bool, length, limit int64, url string) ([]byte, in
 		defer z.Close()
 		r, length = z, -1
 	}
-	// A length that is a lie costs address space, until the answer ends.
-	out := make([]byte, 0, min(max(length, 4<<10), limit)+1)
+	// A length that is a lie costs address space, until the answer ends. Of one
+	// that is not known, pieces are collected, and put together at the end.
+	var pieces [][]byte
+	piece, total := make([]byte, 0, min(max(length, 64<<10), limit)+1), int64(0)
 	for {
-		if len(out) == cap(out) {
-			out = append(out, 0)[:len(out)]
+		if len(piece) == cap(piece) {
+			pieces = append(pieces, piece)
+			piece = make([]byte, 0, min(2*len(piece), maxPiece))
 		}
-		n, err := r.Read(out[len(out):min(int64(cap(out)), limit+1)])
-		out = out[:len(out)+n]
-		if int64(len(out)) > limit {
+		n, err := r.Read(piece[len(piece):cap(piece)])
+		piece = piece[:len(piece)+n]
+		if total += int64(n); total > limit {
 			return nil, counted.n, overLimit(url, limit)
 		}
+		if err == io.EOF && pieces == nil {
+			return piece, counted.n, nil
+		}
 		if err == io.EOF {
-			return out, counted.n, nil
+			return slices.Concat(append(pieces, piece)...), counted.n, nil
 		}
 		if err != nil {
 			if packed {
@@ -96,6 +103,9 @@ func read(r io.Reader, packed bool, length, limit int64, url string) ([]byte, in
 		}
 	}
 }
+
+// maxPiece is the most that is made room for at a time.
+const maxPiece = 8 << 20
 
 func overLimit(url string, limit int64) *problem.Error {
 	return problem.New(problem.TooLarge, "remote-limit", "the answer of %s has more than %d bytes", url, limit)

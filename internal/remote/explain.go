@@ -139,6 +139,10 @@ func secure(err error, at string, cred *credential) *problem.Error {
 		return trouble("remote-tls", "the certificate of %s is not valid", at)
 	case isRecord:
 		return trouble("remote-tls", "%s does not speak TLS", at).Suggest("check the port, or use http")
+	case strings.Contains(err.Error(), "client conn could not be established"):
+		// What HTTP/2 makes of an alert that comes before the first request.
+		return trouble("remote-tls", "%s ended the connection as soon as it was made", at).
+			Suggest("if the server wants a client certificate, put it into cert_file and key_file of %s in the credentials file", name)
 	case isAlert, isOp && remote.Op == "remote error":
 		return problem.New(problem.Denied, "remote-tls", "%s refused the TLS connection", at).
 			Suggest("if the server wants a client certificate, put it into cert_file and key_file of %s in the credentials file", name)

@@ -32,7 +32,8 @@ type Document struct {
 
 // Get asks once and reads the answer into memory. Errors are problems: those
 // of Check, Do and Refusal, and problem.TooLarge over the limit. Cost: the
-// document, at most about twice its size in memory.
+// document, at most about twice its size in memory, or once where the server
+// tells its length.
 func (c *Client) Get(ctx context.Context, g Get) (*Document, error) {
 	if err := c.Check(g.Credential, g.URL); err != nil {
 		return nil, err

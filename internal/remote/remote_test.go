@@ -275,7 +275,7 @@ func gzipped(b []byte) []byte {
 }
 
 func TestSizes(t *testing.T) {
-	bomb := gzipped(make([]byte, 32<<20))
+	bomb := gzipped(make([]byte, 4<<20))
 	mux := http.NewServeMux()
 	mux.HandleFunc("/bomb", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Encoding", "gzip")

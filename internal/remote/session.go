@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -140,30 +141,37 @@ type route struct {
 // could as well have sent the bytes itself. When the files have other content,
 // a new transport is made.
 func (c *Client) route(cred *credential, covered bool) (*route, error) {
-	key, conf, files := "", &tls.Config{MinVersion: tls.VersionTLS12}, [sha256.Size]byte{}
+	var key string
+	var files pemFiles
 	if cred != nil && (cred.proxy != nil || cred.ca != "" || covered && cred.cert != "") {
 		key = cred.name
 		if covered {
 			key += "\x00" // names have no such character
 		}
 		var err error
-		if files, err = c.files(cred, conf, covered); err != nil {
+		if files, err = c.pemFiles(cred, covered); err != nil {
 			return nil, err
 		}
 	}
+	sum := files.sum()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if r := c.routes[key]; r != nil {
-		if r.files == files {
-			return r, nil
-		}
-		r.transport.CloseIdleConnections()
+	old := c.routes[key]
+	if old != nil && old.files == sum {
+		return old, nil
+	}
+	conf := &tls.Config{MinVersion: tls.VersionTLS12}
+	if err := files.apply(conf, cred); err != nil {
+		return nil, err
+	}
+	if old != nil {
+		old.transport.CloseIdleConnections()
 	}
 	proxy := c.config.Proxy
 	if cred != nil && cred.proxy != nil {
 		proxy = http.ProxyURL(cred.proxy)
 	}
-	r := &route{files: files, transport: c.transport(conf, proxy)}
+	r := &route{files: sum, transport: c.transport(conf, proxy)}
 	c.routes[key] = r
 	return r, nil
 }
@@ -179,46 +187,55 @@ func (c *Client) TLS(credential, serverName string) (*tls.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, err = c.files(cred, conf, true)
-	return conf, err
+	files, err := c.pemFiles(cred, true)
+	if err != nil {
+		return nil, err
+	}
+	return conf, files.apply(conf, cred)
 }
 
-// files reads the PEM files of a credential into conf, without the client's
-// certificate if own is false, and returns their hash.
-func (c *Client) files(cred *credential, conf *tls.Config, own bool) ([sha256.Size]byte, error) {
-	h := sha256.New()
+// pemFiles are the contents of a credential's PEM files, nil for none.
+type pemFiles struct{ ca, cert, key []byte }
+
+// pemFiles reads the PEM files of a credential, those of the client's
+// certificate if own is true.
+func (c *Client) pemFiles(cred *credential, own bool) (f pemFiles, err error) {
 	if cred.ca != "" {
-		b, err := readLimited(cred.ca, maxCredentialsFile)
-		if err != nil {
-			return [sha256.Size]byte{}, err
-		}
-		h.Write(b)
-		// The system's own stay: the file adds to them.
-		if conf.RootCAs, err = x509.SystemCertPool(); err != nil {
-			conf.RootCAs = x509.NewCertPool()
-		}
-		if !conf.RootCAs.AppendCertsFromPEM(b) {
-			return [sha256.Size]byte{}, problem.New(problem.Invalid, "credential", "the file %s has no certificate in PEM form", cred.ca)
+		if f.ca, err = readLimited(cred.ca, maxCredentialsFile); err != nil {
+			return f, err
 		}
 	}
 	if own && cred.cert != "" {
-		cert, err := readLimited(cred.cert, maxCredentialsFile)
-		if err != nil {
-			return [sha256.Size]byte{}, err
+		if f.cert, err = readLimited(cred.cert, maxCredentialsFile); err != nil {
+			return f, err
 		}
-		key, err := readSecretFile(cred.key, maxCredentialsFile, c.warn)
-		if err != nil {
-			return [sha256.Size]byte{}, err
+		f.key, err = readSecretFile(cred.key, maxCredentialsFile, c.warn)
+	}
+	return f, err
+}
+
+func (f *pemFiles) sum() [sha256.Size]byte {
+	return sha256.Sum256(slices.Concat(f.ca, []byte{0}, f.cert, []byte{0}, f.key))
+}
+
+// apply puts the certificates into conf. The system's CAs stay.
+func (f *pemFiles) apply(conf *tls.Config, cred *credential) (err error) {
+	if f.ca != nil {
+		if conf.RootCAs, err = x509.SystemCertPool(); err != nil {
+			conf.RootCAs = x509.NewCertPool()
 		}
-		h.Write(cert)
-		h.Write(key)
-		pair, err := tls.X509KeyPair(cert, key)
+		if !conf.RootCAs.AppendCertsFromPEM(f.ca) {
+			return problem.New(problem.Invalid, "credential", "the file %s has no certificate in PEM form", cred.ca)
+		}
+	}
+	if f.cert != nil {
+		pair, err := tls.X509KeyPair(f.cert, f.key)
 		if err != nil {
-			return [sha256.Size]byte{}, problem.New(problem.Invalid, "credential", "%s and %s are not a certificate and its key", cred.cert, cred.key).Because(err)
+			return problem.New(problem.Invalid, "credential", "%s and %s are not a certificate and its key", cred.cert, cred.key).Because(err)
 		}
 		conf.Certificates = []tls.Certificate{pair}
 	}
-	return [sha256.Size]byte(h.Sum(nil)), nil
+	return nil
 }
 
 func (c *Client) transport(conf *tls.Config, proxy func(*http.Request) (*url.URL, error)) *http.Transport {
@@ -252,7 +269,7 @@ func (c *Client) transport(conf *tls.Config, proxy func(*http.Request) (*url.URL
 			if res.StatusCode/100 == 4 {
 				kind = problem.Denied
 			}
-			return problem.New(kind, "remote-proxy", "the proxy %s does not connect to %s", shown(by), req.URL.Host).With("status", "%d", res.StatusCode).
+			return problem.New(kind, "remote-proxy", "the proxy %s does not connect to %s", shown(by), req.Host).With("status", "%d", res.StatusCode).
 				Suggest("ask whoever runs the proxy to allow it, or use another proxy")
 		}
 		t.Proxy = func(req *http.Request) (*url.URL, error) {

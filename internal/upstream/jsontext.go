@@ -142,13 +142,12 @@ type quoted struct {
 func (t *jsonText) quoted() (s quoted, ok bool) {
 	in := t.in[t.at:]
 	s.plain = true
-	for i := 1; i < len(in); i++ {
-		if i+8 <= len(in) {
-			n := plainBytes(binary.LittleEndian.Uint64(in[i:]))
-			if i += n; n == 8 {
-				i--
-				continue
-			}
+	for i := 1; ; i++ {
+		for n := 8; n == 8 && i+8 <= len(in); i += n {
+			n = plainBytes(binary.LittleEndian.Uint64(in[i:]))
+		}
+		if i == len(in) {
+			return s, false
 		}
 		switch c := in[i]; {
 		case c == '"':
@@ -168,7 +167,6 @@ func (t *jsonText) quoted() (s quoted, ok bool) {
 			s.plain = false
 		}
 	}
-	return s, false
 }
 
 // plainBytes counts the bytes in front of the first that is a quote, a
@@ -210,7 +208,7 @@ func (s quoted) decode() []byte {
 		return s.raw[1 : len(s.raw)-1]
 	}
 	var out string
-	_ = json.Unmarshal(s.raw, &out) // the form was checked
+	_ = json.Unmarshal(s.raw, &out) // no error: the form was checked
 	return []byte(out)
 }
 

@@ -9,9 +9,9 @@
 // Fields that Helm does not know and types of fields that are not read here
 // make no difference, so that a watcher sees more repositories than Helm, never
 // fewer. Three rules are stricter, since an index that breaks them has no one
-// meaning: a field or chart given twice is refused (in JSON, a field that is
-// read), as are the merge key << and
-// an index that ends in the middle of an entry.
+// meaning: a chart or a field given twice is refused (in JSON, a field that is
+// read), as are the merge key << and an index that ends in the middle of an
+// entry.
 //
 // What always holds:
 //
@@ -214,7 +214,8 @@ func (b *builder) chart(name string) bool {
 	return true
 }
 
-// endChart gives the last chart its versions, in a list without spare room.
+// endChart gives the last chart its versions, without the spare room of a list
+// that grew.
 func (b *builder) endChart() {
 	if len(b.last) > 0 {
 		b.index.Charts[len(b.index.Charts)-1].Versions = slices.Clone(b.last)

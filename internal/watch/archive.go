@@ -43,6 +43,10 @@ type archive struct {
 	fingerprint string
 }
 
+// maxEarlier is how many archives that were replaced are remembered of one
+// version.
+const maxEarlier = 20
+
 // errLater is why an archive is not there that nobody failed to fetch.
 var errLater = problem.New(problem.Unavailable, "archive-later", "it was not fetched yet; the next polls go on")
 
@@ -180,6 +184,9 @@ func (r *round) take(ctx context.Context, v *version, got *archive) error {
 	}
 	r.mismatch(v, got)
 	r.archiveNote(v, got)
+	if v.Archive != "" && v.Archive != kept && len(v.Earlier) < maxEarlier {
+		v.Earlier = append(v.Earlier, Bytes{v.Archive, v.Fingerprint})
+	}
 	v.Archive, v.Content, v.Fingerprint, v.ArchiveError, v.touched = kept, got.Content, got.fingerprint, "", true
 	v.observed = append(v.observed, Observation{
 		What: tlog.ObservedArchive, Chart: v.Chart, Version: v.Version, Archive: kept, Content: got.Content, Created: v.Created,

@@ -85,24 +85,26 @@ func (s *Service) ImportDeployments(ctx context.Context, c audit.Caller, name st
 		list[i] = Deployment{Deployment: d, Import: name}
 	}
 	now := s.now()
-	var created, changed, gone int
+	became := map[string]*int{} // by key, since the store may compare again
 	ev := s.event(c, audit.DeploymentImported, access.DeploymentWrite)
 	ev.Detail = map[string]string{"import": name, "deployments": fmt.Sprint(len(list))}
 	events, err := s.store.ReplaceDeployments(ctx, name, list, ev, now, func(was, is *Deployment) []Event {
-		switch { // it may be called again, and then from the first
+		switch {
 		case was == nil:
-			created++
+			became[is.Key] = &res.New
 		case is == nil:
-			gone++
+			became[was.Key] = &res.Gone
 		case was.Chart.Version != is.Chart.Version || was.Fingerprint != is.Fingerprint:
-			changed++
+			became[is.Key] = &res.Changed
 		}
 		return compareDeployment(was, is, now)
 	})
 	if err != nil {
 		return ImportResult{}, err
 	}
-	res.New, res.Changed, res.Gone = created, changed, gone
+	for _, count := range became {
+		*count++
+	}
 	res.Events = append(res.Events, events...)
 	s.nudge()
 	return res, nil
@@ -358,6 +360,10 @@ func (s *Service) catalogue(ctx context.Context) (*deployment.Catalogue, error) 
 				Fingerprint: v.Fingerprint, FirstSeen: v.FirstSeen, Created: v.Created, Deprecated: v.Deprecated, Gone: v.Gone,
 			}
 			list = append(list, p)
+			for _, b := range v.Earlier {
+				p.Archive, p.Fingerprint, p.Earlier = b.Archive, b.Fingerprint, true
+				list = append(list, p)
+			}
 		}
 	}
 	own, err := s.store.OwnPublished(ctx)

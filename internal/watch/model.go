@@ -112,8 +112,17 @@ type VersionState struct {
 	Archive     string `json:"archive,omitempty"`
 	Content     string `json:"content,omitempty"`
 	Fingerprint string `json:"fingerprint,omitempty"`
+	// Earlier are the bytes that the version had before they were replaced, the
+	// first seen first. Who runs them runs what was published.
+	Earlier []Bytes `json:"earlier,omitempty"`
 	// ArchiveError is why the archive could not be kept.
 	ArchiveError string `json:"archive_error,omitempty"`
+}
+
+// Bytes are an archive that is kept.
+type Bytes struct {
+	Archive     string `json:"archive"`
+	Fingerprint string `json:"fingerprint,omitempty"`
 }
 
 // Note is a text that a source publishes about a version.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"log/slog"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -265,9 +266,7 @@ func (n *Notifier) deliver(ctx context.Context, l *lane, h held, closed time.Tim
 		n.settle(ctx, h, why)
 		return
 	}
-	attempt, cancel := context.WithTimeout(ctx, sendTime)
-	err := n.s.sender.Send(attempt, h.route, h.Delivery)
-	cancel()
+	err := n.send(ctx, h)
 	if err != nil && ctx.Err() != nil { // ended by us: no fault of the target
 		n.putBack(ctx, h, 0)
 		return
@@ -282,6 +281,20 @@ func (n *Notifier) deliver(ctx context.Context, l *lane, h held, closed time.Tim
 		n.mu.Unlock()
 	}
 	n.settle(ctx, h, err)
+}
+
+// send calls the sender. A panic in it is a failed attempt, not the end of the
+// server.
+func (n *Notifier) send(ctx context.Context, h held) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, sendTime)
+	defer cancel()
+	defer func() {
+		if p := recover(); p != nil {
+			n.s.log.ErrorContext(ctx, "a delivery panicked", "route", h.Route, "delivery", h.ID, "panic", p, "stack", string(debug.Stack()))
+			err = fmt.Errorf("send delivery %s: %v", h.ID, p)
+		}
+	}()
+	return n.s.sender.Send(ctx, h.route, h.Delivery)
 }
 
 // settle writes down an attempt: delivered, to be tried again, or failed.

@@ -186,17 +186,6 @@ func (o *outbox) ListDeliveries(_ context.Context, route string, limit int) ([]w
 	return out, nil
 }
 
-// counts of the deliveries by state.
-func (o *outbox) states() map[string]int {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	n := map[string]int{}
-	for _, k := range o.deliveries {
-		n[k.State]++
-	}
-	return n
-}
-
 // rights allows what it has.
 type rights struct {
 	watch.Registry

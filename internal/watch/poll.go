@@ -16,7 +16,7 @@ import (
 
 // How polls run. A lease outlives its poll, so that whoever polls also writes.
 const (
-	concurrentPolls = 8
+	concurrentPolls = 16
 	pollTime        = 8 * time.Minute
 	pollHold        = 10 * time.Minute
 	writeTime       = time.Minute
@@ -32,7 +32,7 @@ const (
 	unreachableFor   = time.Hour
 )
 
-// Work polls what is due until ctx ends. At most 8 polls run at a time in this
+// Work polls what is due until ctx ends. At most 16 polls run at a time in this
 // process, each with a deadline of its own, so that an upstream that hangs or
 // answers slowly holds up nobody. A poll that breaks off is begun again by
 // whoever finds its lease run out.

@@ -198,15 +198,15 @@ func (w *world) source() watch.Source {
 // scripted is upstreams that say what a test wrote.
 type scripted struct {
 	mu       sync.Mutex
-	answers  map[string]func(v watch.Validators) (watch.Found, error) // by URL of the source
-	archives map[string][]byte                                        // by URL
+	answers  map[string]answer // by URL of the source
+	archives map[string][]byte // by URL
 	polls    int
 	fetched  []string
 	archive  func(url string) error // fails a fetch
 }
 
 func newScripted() *scripted {
-	return &scripted{answers: map[string]func(watch.Validators) (watch.Found, error){}, archives: map[string][]byte{}}
+	return &scripted{answers: map[string]answer{}, archives: map[string][]byte{}}
 }
 
 func (s *scripted) Poll(ctx context.Context, src watch.Source, v watch.Validators) (watch.Found, error) {
@@ -217,8 +217,10 @@ func (s *scripted) Poll(ctx context.Context, src watch.Source, v watch.Validator
 	if answer == nil {
 		return watch.Found{}, problem.New(problem.Unavailable, "refused", "%s refused the connection", src.URL)
 	}
-	return answer(v)
+	return answer(ctx, v)
 }
+
+type answer func(ctx context.Context, v watch.Validators) (watch.Found, error)
 
 func (s *scripted) Archive(_ context.Context, _ watch.Source, url string) (io.ReadCloser, error) {
 	s.mu.Lock()
@@ -237,9 +239,17 @@ func (s *scripted) Archive(_ context.Context, _ watch.Source, url string) (io.Re
 }
 
 func (s *scripted) answer(url string, f func(watch.Validators) (watch.Found, error)) {
+	if f == nil {
+		s.answerWith(url, nil)
+		return
+	}
+	s.answerWith(url, func(_ context.Context, v watch.Validators) (watch.Found, error) { return f(v) })
+}
+
+func (s *scripted) answerWith(url string, a answer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.answers[url] = f
+	s.answers[url] = a
 }
 
 // lists makes home list versions of web: "1.0.0=a" is a version with the

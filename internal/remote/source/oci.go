@@ -255,8 +255,11 @@ func (s *Sources) ask(ctx context.Context, repo *repository, m *memory, tags []s
 	var work sync.WaitGroup
 	gone = map[string]bool{}
 	answered := 0
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
+	failed := func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return err != nil
+	}
 	jobs := make(chan string)
 	for range 8 { // the client holds each host to its own limit
 		work.Go(func() {
@@ -275,15 +278,14 @@ func (s *Sources) ask(ctx context.Context, repo *repository, m *memory, tags []s
 					delete(m.tags, tag)
 					answered++
 				case err == nil:
-					err = e
-					stop()
+					err = e // what was asked for already is awaited
 				}
 				mu.Unlock()
 			}
 		})
 	}
 	for _, tag := range m.turn(tags, s.config.Requests) {
-		if ctx.Err() != nil {
+		if failed() {
 			break
 		}
 		jobs <- tag

@@ -205,12 +205,14 @@ func TestIndex(t *testing.T) {
 func TestIndexMoves(t *testing.T) {
 	h := newSite(t)
 	h.text("/new/index.yaml", index1, false)
-	h.page("/old/index.yaml", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/new/index.yaml", 301) })
+	h.page("/old/index.yaml", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "/new/index.yaml", http.StatusMovedPermanently)
+	})
 	h.page("/for-now/index.yaml", func(w http.ResponseWriter, r *http.Request) {
-		http.Redirect(w, r, "/new/index.yaml?signature=hunter2", 302)
+		http.Redirect(w, r, "/new/index.yaml?signature=hunter2", http.StatusFound)
 	})
 	h.page("/signed/index.yaml", func(w http.ResponseWriter, r *http.Request) {
-		http.Redirect(w, r, "/new/index.yaml?signature=hunter2", 308)
+		http.Redirect(w, r, "/new/index.yaml?signature=hunter2", http.StatusPermanentRedirect)
 	})
 	s := reader(t, Config{}, "", nil)
 	for path, moved := range map[string]string{"/old": h.URL + "/new", "/for-now": "", "/signed": h.URL + "/new", "/new": ""} {

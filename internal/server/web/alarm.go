@@ -153,6 +153,7 @@ func (d *Door) readAlarm(ctx context.Context, c release.Caller, f *frame, a *ala
 			continue
 		}
 		a.Known, a.FirstSeen = true, moment{v.FirstSeen, f.Now.at}
+		a.Facts = slices.DeleteFunc(a.Facts, func(l fact) bool { return l.Label == "first seen" }) // it stands on its side
 		a.FirstLog = link{number(v.LogIndex), leafPath(f.Base, v.LogIndex)}
 	}
 	return nil

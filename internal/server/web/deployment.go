@@ -97,7 +97,7 @@ func (f *frame) match(m *deployment.Match) matchView {
 	case m.Confidence == deployment.Weak:
 		v.Class, v.Icon, v.Word = "warn", "warn", "weak, by name alone"
 	case m.Differs:
-		v.Class, v.Icon, v.Word = "bad", "bad", "not the released"
+		v.Class, v.Icon, v.Word = "bad", "bad", "other bytes than released"
 	}
 	name := chartVersion(m.Chart, m.Version)
 	switch {
@@ -460,6 +460,7 @@ type deploymentPage struct {
 	Alarm        *runsAlarm
 	Archive      string // digest of what it is matched with
 	Repository   link
+	Stored       bool   // by Helm, which keeps no repository
 	Pinned       string // digest
 	Status       string
 	Revision     int
@@ -511,7 +512,7 @@ func (d *Door) deployment(w http.ResponseWriter, r *http.Request, req request) e
 		frame:     d.frameOf(r, shown(dep.Key, maxName), "deployments", link{"Deployments", base + "/deployments"}, link{named(dep.Key), ""}),
 		Name:      name,
 		Namespace: shown(dep.Namespace, maxName), Status: shown(dep.Status, maxName), Revision: dep.Revision, Import: shown(dep.Import, maxName),
-		Archive: is.Match.Archive, Pinned: shown(dep.Chart.Digest, maxName), Fingerprint: shown(dep.Fingerprint, maxName),
+		Stored: dep.Tool == deployment.Helm, Archive: is.Match.Archive, Pinned: shown(dep.Chart.Digest, maxName), Fingerprint: shown(dep.Fingerprint, maxName),
 		Repository: link{shown(dep.Chart.Repository, maxSentence), webURL(shorten(dep.Chart.Repository, maxSentence))},
 		FeedURL:    server.BaseURL(r) + "/api/v1/feed?" + url.Values{"deployment": {dep.Key}}.Encode(),
 	}
@@ -529,7 +530,9 @@ func (d *Door) deployment(w http.ResponseWriter, r *http.Request, req request) e
 	}
 	p.MaySet = d.can(ctx, c, access.DeploymentWrite, "", "", false)
 	p.showChart(&dep)
-	p.Alarm = p.runsAlarm([]run{is})
+	if p.Alarm = p.runsAlarm([]run{is}); p.Alarm != nil {
+		p.Alarm.On = link{} // this is its page
+	}
 	self, keep := deploymentPath(base, dep.Key), []fact(nil)
 	if path, _, inQuery := strings.Cut(self, "?"); inQuery || self == "" {
 		self, keep = cmp.Or(path, base+"/deployments"), []fact{{Label: "key", Value: dep.Key}}

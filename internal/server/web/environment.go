@@ -37,7 +37,7 @@ type environmentsPage struct {
 }
 
 type environmentPair struct {
-	A, B  link
+	Keys  []link // of both
 	ID    string
 	Name  string
 	Chart string
@@ -120,7 +120,7 @@ func (p *environmentsPage) show(diff *deployment.Differences, q url.Values) {
 	for i := range diff.Pairs[p.From:p.To] {
 		each := &diff.Pairs[p.From+i]
 		pair := environmentPair{
-			A: p.keyLink(each.A), B: p.keyLink(each.B), ID: "p" + number(i),
+			Keys: []link{p.keyLink(each.A), p.keyLink(each.B)}, ID: "p" + number(i),
 			Name: named(each.Name), Chart: shown(each.Chart, maxName),
 		}
 		for _, item := range each.Items {

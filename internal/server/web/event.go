@@ -69,11 +69,11 @@ var happened = map[watch.EventKind]string{
 
 // The kinds that somebody can filter by, in the order of the list.
 var (
-	upstreamKinds = []watch.EventKind{
+	upstreamKinds = slices.Concat([]watch.EventKind{
 		watch.Changed, watch.ReturnedChanged, watch.ArchiveMismatch, watch.Duplicate, watch.Vanished, watch.Returned, watch.Repacked,
 		watch.NewVersion, watch.FirstRead, watch.Deprecated, watch.GoneQuiet, watch.Archived, watch.Moved, watch.Unreachable, watch.Recovered,
 		watch.IndexInvalid, watch.IndexShrunk, watch.EntryInvalid, watch.FeedContradicts, watch.CreatedRewritten, watch.Mirrored, watch.MirrorRefused,
-	}
+	}, deploymentKinds)
 	deploymentKinds = []watch.EventKind{
 		watch.UnknownChart, watch.UnreleasedBytes, watch.VersionMoved, watch.DeploymentSeen, watch.DeploymentGone,
 	}
@@ -155,7 +155,7 @@ func isDigest(s string) bool { return strings.HasPrefix(s, "sha256:") && len(s) 
 // is about, and keep are its parameters that stay. Cost: that of Events for 100
 // rows.
 func (d *Door) timeline(ctx context.Context, c release.Caller, f *frame, q url.Values, path string, keep []fact, filter watch.EventFilter, kinds []watch.EventKind) (*timeline, error) {
-	t := &timeline{Action: path, Keep: keep, About: filter.Version == "" && filter.Deployment == ""}
+	t := &timeline{Action: path, Keep: keep, About: filter.Deployment == ""}
 	if s := watch.Severity(q.Get("severity")); s.Rank() >= 0 {
 		t.severity, filter.MinSeverity = string(s), s
 	}

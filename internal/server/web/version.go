@@ -271,7 +271,7 @@ func (d *Door) upstreamVersion(w http.ResponseWriter, r *http.Request, req reque
 	}
 	p.running = p.frame.running(u.Name, name, version, nil, deployed)
 	if p.Alarm != nil {
-		p.running = p.Alarm.running
+		p.running, p.Alarm.What.URL = p.Alarm.running, "" // this is its page
 	}
 	if u.Mirror != nil {
 		p.Mirror = link{u.Mirror.Project, projectPath(base, u.Mirror.Project)}
