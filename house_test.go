@@ -78,7 +78,7 @@ var modules = map[string]string{
 	"oras.land/oras-go/v2":                "outbound OCI: token flow, tags, manifests, blobs of upstream registries",
 	"k8s.io/client-go":                    "kubeconfig and the API of clusters whose deployments are read",
 	"modernc.org/sqlite":                  "SQLite without cgo",
-	"sigs.k8s.io/yaml":                    "Helm's own YAML reader, as the oracle of tests",
+	"sigs.k8s.io/yaml":                    "Helm's own YAML reader: values as Helm reads them, and the oracle of tests",
 }
 
 // source is one parsed Go file of the product.

@@ -250,7 +250,7 @@ func compareTexts(old, new *helmchart.Chart) []Finding {
 func templateTexts(c *helmchart.Chart) map[string]string {
 	out := map[string]string{}
 	for _, t := range c.Templates {
-		out[path.Join(strings.TrimPrefix(c.ChartFullPath(), c.Root().Name()), t.Name)] = string(t.Data)
+		out[strings.TrimPrefix(path.Join(c.ChartFullPath(), t.Name), c.Root().Name()+"/")] = string(t.Data)
 	}
 	for _, d := range c.Dependencies() {
 		maps.Copy(out, templateTexts(d))

@@ -29,6 +29,7 @@ type budget struct {
 	depth    int   // of templates that run
 	run      int   // 0 or 1: random values differ between the two
 	random   bool  // a random value was asked for
+	pointers bool  // a value with pointers in it was handed to a function: its text may hold addresses
 	sequence uint64
 	lenient  bool // required and fail do not end the run
 	over     *problem.Error
@@ -188,6 +189,7 @@ func (b *budget) walkOther(v reflect.Value, depth int) error {
 	switch v.Kind() {
 	case reflect.Pointer, reflect.Interface:
 		if !v.IsNil() {
+			b.pointers = b.pointers || depth > 0
 			return next(v.Elem())
 		}
 	case reflect.String:

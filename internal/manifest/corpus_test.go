@@ -116,7 +116,7 @@ func helmRender(t *testing.T, archive []byte) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return engine.Engine{}.Render(c, values)
+	return engine.Engine{}.RenderWithContext(t.Context(), c, values)
 }
 
 // Under guard, charts without random values render byte for byte as with Helm;

@@ -118,9 +118,7 @@ func (p *parser) file(source, text string) []Object {
 // cutDocument cuts a text before the next line that begins with ---, as Helm
 // does. What stands behind the dashes belongs to the next document.
 func cutDocument(text string) (doc, rest string) {
-	if strings.HasPrefix(text, "---") {
-		text = text[3:]
-	}
+	text = strings.TrimPrefix(text, "---")
 	if i := strings.Index(text, "\n---"); i >= 0 {
 		return text[:i+1], text[i+1:]
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -173,8 +174,17 @@ func run(c *helmchart.Chart, o Options, capabilities *common.Capabilities, n int
 	if err != nil {
 		return nil, b, problem.New(problem.Invalid, "render-failed", "the chart does not render: %s", oneLine(unweave(err).Error()))
 	}
+	if b.pointers {
+		for name, text := range out {
+			out[name] = address.ReplaceAllString(text, "0xc000000000")
+		}
+	}
 	return out, b, nil
 }
+
+// address is a place in memory, as a template has it that prints all that it
+// was given.
+var address = regexp.MustCompile(`\b0xc[0-9a-f]{9}\b`)
 
 // read turns what was rendered into objects.
 func read(c *helmchart.Chart, out map[string]string, o Options) Rendered {

@@ -368,6 +368,33 @@ func FuzzGuard(f *testing.F) {
 	})
 }
 
+// Whatever a template says, rendering it ends, and the same each time.
+func FuzzRender(f *testing.F) {
+	for _, s := range []string{
+		"{{ range until 9999999 }}x{{ end }}", "{{ $d := dict }}{{ $_ := set $d \"a\" $d }}{{ $d }}", `{{ define "r" }}{{ include "r" . }}{{ end }}{{ include "r" . }}`,
+		"{{ tpl .Values.image . | quote }}", "{{ toYaml .Values | nindent 2 }}", "{{ .Files.Glob \"**\" }}{{ .Chart }}{{ .Capabilities }}", "{{ randAlpha 5 }}{{ now }}",
+		"a: {{ regexReplaceAll \"(a)\" \"aaa\" \"${1}x\" }}\nkind: X\napiVersion: v1", "{{ repeat 5 (repeat 5 \"x\") | splitList \"x\" | join \",\" }}",
+		"{{ fromYaml \"a: [1]\" }}{{ fromJson \"{}\" }}{{ fromToml \"a=1\" }}", "{{ mergeOverwrite (dict \"a\" 1) .Values }}{{ deepCopy .Values }}",
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, template string) {
+		if len(template) > 4096 {
+			return
+		}
+		o := Options{Limits: Limits{Work: 200_000, Made: 8 << 20}}
+		archive := one(t, template)
+		a, errA := Render(archive, o)
+		b, errB := Render(archive, o)
+		if d := cmp.Diff(a, b); d != "" || (errA == nil) != (errB == nil) {
+			t.Fatalf("not the same the second time: %v, %v, %s", errA, errB, d)
+		}
+		if _, ok := problem.As(errA); errA != nil && !ok {
+			t.Fatalf("%v is no problem", errA)
+		}
+	})
+}
+
 // plainText is all text of a tree, braces that were guarded included.
 func plainText(l *parse.ListNode) string {
 	var b strings.Builder

@@ -264,7 +264,7 @@ func (r *round) judge(ctx context.Context, e *Event, old string, got *archive, w
 	e.Files = chart.Diff(was.Files, got.Files)
 	switch {
 	case e.Kind == Duplicate:
-		e.with("what is served", fmt.Sprintf("is not what was served before: %d files differ", len(e.Files)))
+		e.with("what is served", "is not what was served before: "+counted(len(e.Files), "file")+" differ")
 	case len(e.Files) == 1:
 		e.Message = fmt.Sprintf("%s %s was replaced: %s differs", e.Chart, e.Version, e.Files[0].Path)
 	default:

@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -68,6 +69,7 @@ func (s *Service) ImportDeployments(ctx context.Context, c audit.Caller, name st
 	if res.Problems == nil {
 		res.Problems = []string{}
 	}
+	prints := map[string]*deployment.Print{}
 	list := make([]Deployment, len(found.Deployments))
 	keys := make(map[string]bool, len(list))
 	for i, d := range found.Deployments {
@@ -78,7 +80,9 @@ func (s *Service) ImportDeployments(ctx context.Context, c audit.Caller, name st
 			return ImportResult{}, problem.New(problem.Invalid, "deployment-key", "the import has two deployments with the key %.200s", d.Key)
 		}
 		keys[d.Key] = true
-		d.Match = catalogue.Match(&d)
+		if d.Match, err = s.confirm(ctx, prints, catalogue.Match(&d), d.Print); err != nil {
+			return ImportResult{}, err
+		}
 		if d.Match.Confidence == deployment.Unknown || len(d.Unresolved) > 0 {
 			res.Unresolved++
 		}
@@ -108,6 +112,38 @@ func (s *Service) ImportDeployments(ctx context.Context, c audit.Caller, name st
 	res.Events = append(res.Events, events...)
 	s.nudge()
 	return res, nil
+}
+
+// confirm compares the default values too: the fingerprint leaves them out,
+// since Helm changes them when it installs. prints keeps what was read of each
+// archive. An archive that cannot be read confirms nothing: the match is then
+// no longer exact.
+func (s *Service) confirm(ctx context.Context, prints map[string]*deployment.Print, m deployment.Match, stored *deployment.Print) (deployment.Match, error) {
+	if m.Confidence != deployment.Exact || stored == nil || m.Archive == "" {
+		return m, nil
+	}
+	archive, known := prints[m.Archive]
+	if !known {
+		body, err := read(s.registry.OpenArchive(ctx, m.Archive))(s.limits.Archive)
+		if err == nil {
+			var p deployment.Print
+			if p, _, err = deployment.PrintArchive(bytes.NewReader(body), s.limits); err == nil {
+				archive = &p
+			}
+		}
+		if ctx.Err() != nil {
+			return m, ctx.Err()
+		}
+		if err != nil {
+			s.log.WarnContext(ctx, "read an archive to confirm a match", "digest", m.Archive, "error", err)
+		}
+		prints[m.Archive] = archive
+	}
+	if archive == nil {
+		m.Confidence, m.How = deployment.Strong, m.How+"; its default values could not be compared"
+		return m, nil
+	}
+	return m.Confirm(*stored, *archive), nil
 }
 
 // checkDeployment bounds what an import brings, and masks its values again: who
@@ -179,7 +215,7 @@ func compareDeployment(was, is *Deployment, now time.Time) []Event {
 	case was.Fingerprint == is.Fingerprint && was.Match.Differs == is.Match.Differs && was.Match.Confidence == is.Match.Confidence:
 		return nil
 	}
-	if d.Tool != deployment.Helm || d.Match.Confidence != deployment.Unknown {
+	if d.Tool != deployment.Helm || d.Match.Confidence != deployment.Unknown && !d.Match.Differs {
 		return out
 	}
 	if d.Match.Differs {
@@ -277,6 +313,9 @@ func (s *Service) Outdated(ctx context.Context, c audit.Caller, importName strin
 	rows := make([]deployment.Row, len(list))
 	for i := range list {
 		rows[i] = catalogue.Outdated(&list[i].Deployment, now)
+		if m := list[i].Match; m.Differs && rows[i].Match.Confidence == deployment.Exact { // its default values differ
+			rows[i].State, rows[i].Why, rows[i].Match = deployment.Unchecked, m.How, m
+		}
 	}
 	return rows, nil
 }

@@ -59,6 +59,14 @@ func (e *Event) with(label, value string) {
 	}
 }
 
+// counted is a number of things: 1 file, 2 files.
+func counted(n int, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return strconv.Itoa(n) + " " + thing
+}
+
 // digestText is a bare digest for people; "" is said.
 func digestText(bare string) string {
 	if bare == "" {

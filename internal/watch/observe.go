@@ -213,7 +213,7 @@ func (r *round) observe(t *upstream.Tracker, x upstream.Index) {
 		}
 	}
 	if r.first {
-		e := r.event(FirstRead, Info, "", "", "%d versions of %d charts are known of %s from now on", r.health.Versions, len(r.charts), r.source.URL)
+		e := r.event(FirstRead, Info, "", "", "%s of %s are known from now on, of %s", counted(r.health.Versions, "version"), counted(len(r.charts), "chart"), r.source.URL)
 		e.Key = eventKey(e.Kind, r.source.ID)
 		r.events = append(r.events, e)
 	}

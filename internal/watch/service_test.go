@@ -423,7 +423,7 @@ func buildPacked(t testing.TB, version, content, packing string) []byte {
 	var out bytes.Buffer
 	to := gzip.NewWriter(&out)
 	to.Comment = packing
-	if _, err := io.Copy(to, z); err == nil {
+	if _, err = io.Copy(to, z); err == nil {
 		err = to.Close()
 	}
 	if err != nil {
