@@ -176,7 +176,7 @@ func run(c *helmchart.Chart, o Options, capabilities *common.Capabilities, n int
 	}
 	if b.pointers {
 		for name, text := range out {
-			out[name] = address.ReplaceAllString(text, "0xc000000000")
+			out[name] = address.ReplaceAllString(text, "0x0")
 		}
 	}
 	return out, b, nil
@@ -184,7 +184,7 @@ func run(c *helmchart.Chart, o Options, capabilities *common.Capabilities, n int
 
 // address is a place in memory, as a template has it that prints all that it
 // was given.
-var address = regexp.MustCompile(`\b0xc[0-9a-f]{9}\b`)
+var address = regexp.MustCompile(`\b0x[0-9a-f]{9,12}\b`)
 
 // read turns what was rendered into objects.
 func read(c *helmchart.Chart, out map[string]string, o Options) Rendered {

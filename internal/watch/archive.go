@@ -26,14 +26,15 @@ const (
 	maxDead         = 3  // failures in a row, after which the host is left alone
 )
 
-// budget is what a round has fetched.
+// budget is what a round has fetched, and until when it may.
 type budget struct {
+	ctx                     context.Context
 	archives, retries, dead int
 	bytes                   int64
 }
 
 func (b *budget) spent() bool {
-	return b.archives >= maxArchives || b.bytes >= maxArchiveBytes || b.dead >= maxDead
+	return b.archives >= maxArchives || b.bytes >= maxArchiveBytes || b.dead >= maxDead || b.ctx.Err() != nil
 }
 
 // archive is an archive that was fetched and is a chart.
@@ -68,7 +69,7 @@ func (r *round) fetchChanged(ctx context.Context) error {
 	})
 	for _, v := range list {
 		old := v.Archive
-		got, err := r.fetch(ctx, v)
+		got, err := r.fetch(v)
 		if err == nil {
 			err = r.take(ctx, v, got)
 			if err != nil {
@@ -113,11 +114,11 @@ func (v *version) tells(kind EventKind) bool {
 
 // fetch reads the archive of a version. The error says why there is none, and
 // is kept with the version.
-func (r *round) fetch(ctx context.Context, v *version) (*archive, error) {
+func (r *round) fetch(v *version) (*archive, error) {
 	if r.lease.Upstream.Keep == KeepNone && !r.mirrored(v) {
 		return nil, problem.New(problem.Unsupported, "archive-not-kept", "archives of this upstream are not kept")
 	}
-	got, err := r.download(ctx, v)
+	got, err := r.download(v)
 	if err == nil {
 		v.fetched = true
 		return got, nil
@@ -136,17 +137,20 @@ func (r *round) fetch(ctx context.Context, v *version) (*archive, error) {
 	return nil, problem.New(problem.KindOf(err), "archive", "%s", text)
 }
 
-func (r *round) download(ctx context.Context, v *version) (*archive, error) {
+func (r *round) download(v *version) (*archive, error) {
 	b := &r.budget
 	switch {
 	case v.URL == "":
 		return nil, problem.New(problem.Invalid, "archive-url", "it is listed without an address")
-	case b.spent() || ctx.Err() != nil:
+	case b.spent():
 		return nil, errLater
 	}
 	b.archives++
-	body, err := read(r.sources.Archive(ctx, *r.source, v.URL))(r.limits.Archive)
+	body, err := read(r.sources.Archive(b.ctx, *r.source, v.URL))(r.limits.Archive)
 	b.bytes += int64(len(body))
+	if b.ctx.Err() != nil {
+		return nil, errLater
+	}
 	if err != nil {
 		if kind := problem.KindOf(err); kind == problem.Unavailable || kind == problem.Internal {
 			b.dead++
@@ -359,11 +363,11 @@ func (r *round) fetchWanted(ctx context.Context, list []*version) (left int, err
 			}
 			r.budget.retries++
 		}
-		if r.budget.spent() || ctx.Err() != nil {
+		if r.budget.spent() {
 			return len(list) - i, nil
 		}
 		old := v.Archive
-		got, err := r.fetch(ctx, v)
+		got, err := r.fetch(v)
 		if err != nil {
 			continue
 		}

@@ -18,6 +18,43 @@ import (
 	"github.com/chartkeep/chartkeep/internal/watch"
 )
 
+// refusingStore fails to record as often as it is told to.
+type refusingStore struct {
+	watch.Store
+	refuse atomic.Int64
+}
+
+func (s *refusingStore) RecordPoll(ctx context.Context, p *watch.Poll) ([]watch.Event, error) {
+	if s.refuse.Add(-1) >= 0 {
+		return nil, errCrash
+	}
+	return s.Store.RecordPoll(ctx, p)
+}
+
+// TestStoreFails lets the store fail, and the process live on.
+func TestStoreFails(t *testing.T) {
+	store := &refusingStore{}
+	w := newWorld(t, func(c *watch.Config) { store.Store, c.Store = c.Store, store })
+	w.watches(func(n *watch.NewUpstream) { n.Mirror = &watch.Mirror{Project: "mirror"} })
+	w.lists("1.0.0=a")
+	store.refuse.Store(1)
+	if _, err := w.PollDue(w.ctx); !errors.Is(err, errCrash) {
+		t.Fatal(err)
+	}
+	if got := w.poll(11 * time.Minute); got != "first-read; mirrored 1.0.0" {
+		t.Fatal(got)
+	}
+	w.lists("1.0.0=b 1.1.0=a")
+	store.refuse.Store(1)
+	w.now = w.now.Add(step)
+	if _, err := w.PollDue(w.ctx); !errors.Is(err, errCrash) {
+		t.Fatal(err)
+	}
+	if got := w.poll(11 * time.Minute); got != "changed 1.0.0 high; mirror-refused 1.0.0 high; mirrored 1.1.0; new-version 1.1.0" {
+		t.Fatal(got)
+	}
+}
+
 // countingStore counts what is read of a store.
 type countingStore struct {
 	watch.Store

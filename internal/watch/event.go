@@ -22,6 +22,7 @@ const (
 	askFeed       = "which of both is right: was the version withdrawn, or not published by those who write the notes?"
 	askMoved      = "is the new address run by the same people?"
 	askDead       = "who repairs it from now on?"
+	askTarget     = "which project is the mirror to release in?"
 	askUnmirrored = "which of both is to be trusted, and do those who use the mirror need the other one?"
 )
 

@@ -62,10 +62,16 @@ func (r *round) mirrored(v *version) bool {
 
 // mirror releases what is to be mirrored and is old enough, and tells of each
 // version once. What another process released before is no news. It returns
-// when the next version is old enough, zero for never.
-func (r *round) mirror(ctx context.Context) (next time.Time, err error) {
+// when it has to be looked at again, zero for never.
+func (r *round) mirror(ctx context.Context) (next time.Time) {
 	if r.choice == nil || r.choice.OnDemand {
-		return time.Time{}, nil
+		return time.Time{}
+	}
+	if err := r.registry.MirrorTarget(ctx, r.choice.Project, r.lease.Upstream.Name); later(err) {
+		return r.now
+	} else if err != nil {
+		r.refused(nil, err)
+		return time.Time{}
 	}
 	var list []*version
 	for _, versions := range r.charts {
@@ -87,12 +93,18 @@ func (r *round) mirror(ctx context.Context) (next time.Time, err error) {
 		if !r.rest.offer(r.source.ID, v.Chart+"\x00"+v.Version+"\x00"+v.Archive) {
 			continue
 		}
-		if err := ctx.Err(); err != nil || r.offer(ctx, v) != nil {
+		if ctx.Err() != nil || !r.offer(ctx, v) {
 			r.rest.forget([]Source{*r.source})
-			return r.now, nil
+			return r.now
 		}
 	}
-	return next, nil
+	return next
+}
+
+// later says whether what failed may work another time.
+func later(err error) bool {
+	kind := problem.KindOf(err)
+	return err != nil && (kind == problem.Internal || kind == problem.Unavailable)
 }
 
 // state is what is known of a version, with the time that the store is about to
@@ -105,13 +117,14 @@ func (r *round) state(v *version) *VersionState {
 	return &st
 }
 
-// offer releases one version. The error says that it may work later.
-func (r *round) offer(ctx context.Context, v *version) error {
+// offer releases one version, and tells what came of it. It says false when it
+// may work another time.
+func (r *round) offer(ctx context.Context, v *version) bool {
 	project := r.choice.Project
 	res, err := r.claim(ctx, v)
-	if kind := problem.KindOf(err); err != nil && (kind == problem.Internal || kind == problem.Unavailable) {
+	if later(err) {
 		r.log.WarnContext(ctx, "mirror a version", "upstream", r.lease.Upstream.Name, "chart", v.Chart, "version", v.Version, "error", err)
-		return err
+		return false
 	}
 	if err == nil {
 		e := r.event(Mirrored, Info, v.Chart, v.Version, "%s %s is released in %s", v.Chart, v.Version, project)
@@ -120,12 +133,26 @@ func (r *round) offer(ctx context.Context, v *version) error {
 		e.with("log index", fmt.Sprint(res.LogIndex))
 		e.Key = eventKey(e.Kind, r.source.ID, project, v.Chart, v.Version)
 		r.events = append(r.events, e)
-		return nil
+		return true
 	}
-	e := r.event(MirrorRefused, Medium, v.Chart, v.Version, "%s %s is not released in %s: %s", v.Chart, v.Version, project, err)
-	e.Question, e.Project = askUnmirrored, project
+	r.refused(v, err)
+	return true
+}
+
+// refused tells that a version cannot be released in our project, or nil for
+// all of them.
+func (r *round) refused(v *version, err error) {
+	e := r.event(MirrorRefused, Medium, "", "", "nothing is released in %s", r.choice.Project)
+	e.Question, e.Project = askUnmirrored, r.choice.Project
+	archive := ""
+	if v != nil {
+		e.Chart, e.Version, archive = v.Chart, v.Version, v.Archive
+		e.Message = fmt.Sprintf("%s %s is not released in %s", v.Chart, v.Version, r.choice.Project)
+	} else {
+		e.Question = askTarget
+	}
 	if p, ok := problem.As(err); ok {
-		e.Message = fmt.Sprintf("%s %s is not released in %s: %s", v.Chart, v.Version, project, p.Message)
+		e.Message += ": " + p.Message
 		if p.Kind == problem.Immutable || p.Kind == problem.Disproven {
 			e.Severity = High
 		}
@@ -133,10 +160,9 @@ func (r *round) offer(ctx context.Context, v *version) error {
 			e.with(f.Label, f.Value)
 		}
 	}
-	e.with("archive of the upstream", v.Archive)
-	e.Key = eventKey(e.Kind, r.source.ID, project, v.Chart, v.Version, v.Archive, e.Message)
+	e.with("archive of the upstream", archive)
+	e.Key = eventKey(e.Kind, r.source.ID, e.Project, e.Chart, e.Version, archive, e.Message)
 	r.events = append(r.events, e)
-	return nil
 }
 
 func (r *round) claim(ctx context.Context, v *version) (MirrorResult, error) {
@@ -219,7 +245,8 @@ const (
 // demand. Whoever asks for the same version meanwhile waits for the same
 // answer, and what nobody has is not looked for again within a minute.
 // NotFound when the project is no such mirror, or the version is not one that
-// it takes, with the reason; Unavailable when it may work later.
+// it takes, with the reason; Unavailable when it may work later. The log and the
+// audit trail tell of it, and no event: there is no poll that it belongs to.
 func (s *Service) Pull(ctx context.Context, project, chartName, version string) error {
 	key := project + "\x00" + chartName + "\x00" + version
 	q := &s.pulls

@@ -155,6 +155,25 @@ func TestMirrorGoesOn(t *testing.T) {
 	}
 }
 
+func TestMirrorHasNoProjectAnyMore(t *testing.T) {
+	w := newWorld(t)
+	w.watches(mirrors(watch.Mirror{Project: "mirror"}))
+	w.lists("1.0.0=a 1.1.0=a")
+	w.registry.fail = func(what string) error {
+		if what == "target" {
+			return problem.New(problem.Gone, "project-removed", "the project mirror was removed")
+		}
+		return nil
+	}
+	if got := w.poll(0); got != "first-read; mirror-refused medium" {
+		t.Fatal(got)
+	}
+	w.lists("1.0.0=a 1.1.0=a 1.2.0=a")
+	if got := w.poll(step); got != "new-version 1.2.0" {
+		t.Fatal(got)
+	}
+}
+
 func TestPull(t *testing.T) {
 	w := newWorld(t)
 	w.watches(keep(watch.KeepNone), mirrors(watch.Mirror{Project: "mirror", OnDemand: true, Versions: "<3"}))

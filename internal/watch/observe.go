@@ -62,6 +62,9 @@ func (r *round) list(ctx context.Context) error {
 		r.deprecated(before)
 	}
 	h.Suspect, h.Suspects, h.SuspectSince = "", 0, time.Time{}
+	var done context.CancelFunc
+	r.budget.ctx, done = context.WithTimeout(ctx, fetchTime)
+	defer done()
 	if err := r.fetchChanged(ctx); err != nil {
 		return err
 	}
@@ -78,10 +81,7 @@ func (r *round) list(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	ripe, err := r.mirror(ctx)
-	if err != nil {
-		return err
-	}
+	ripe := r.mirror(ctx)
 	r.quiet()
 	if left == 0 {
 		r.restUntil = r.now.Add(restMost)

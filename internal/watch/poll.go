@@ -14,10 +14,13 @@ import (
 	"github.com/chartkeep/chartkeep/internal/problem"
 )
 
-// How polls run. A lease outlives its poll, so that whoever polls also writes.
+// How polls run. A lease outlives its poll, and asking and fetching end before
+// it does, so that what was found is written though the upstream is slow.
 const (
 	concurrentPolls = 16
 	pollTime        = 8 * time.Minute
+	askTime         = 4 * time.Minute // of it, for what the source lists or says
+	fetchTime       = 3 * time.Minute // and for archives
 	pollHold        = 10 * time.Minute
 	writeTime       = time.Minute
 	lookEvery       = 10 * time.Second // for what became due
@@ -134,6 +137,9 @@ func (s *Service) poll(ctx context.Context, l Lease) (err error) {
 			s.log.ErrorContext(ctx, "a poll panicked", "upstream", l.Upstream.Name, "source", l.Source.URL, "panic", p, "stack", string(debug.Stack()))
 			err = r.broken(ctx, fmt.Errorf("poll %s: %v", l.Source.URL, p))
 		}
+		if err != nil {
+			s.rest.forget([]Source{l.Source}) // what was not written is done again
+		}
 		if problem.KindOf(err) == problem.Conflict {
 			// Somebody else polls it now, or it is watched no more.
 			s.log.InfoContext(ctx, "a poll lost its lease", "upstream", l.Upstream.Name, "source", l.Source.URL)
@@ -144,7 +150,7 @@ func (s *Service) poll(ctx context.Context, l Lease) (err error) {
 	}()
 	within, cancel := context.WithTimeout(ctx, pollTime)
 	defer cancel()
-	r.found, err = s.sources.Poll(within, l.Source, l.Source.Validators)
+	r.found, err = r.ask(within)
 	r.now = s.now()
 	if ctx.Err() != nil {
 		return r.release(ctx)
@@ -174,6 +180,12 @@ func (s *Service) poll(ctx context.Context, l Lease) (err error) {
 	return r.finish(ctx)
 }
 
+func (r *round) ask(ctx context.Context) (Found, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	return r.sources.Poll(ctx, *r.source, r.source.Validators)
+}
+
 // broken records that a poll broke off by our own fault: it waits like one of
 // a source that fails, and the source is not blamed.
 func (r *round) broken(ctx context.Context, cause error) error {
@@ -196,10 +208,13 @@ func (r *round) release(ctx context.Context) error {
 // failed records a poll that read nothing, or nothing that can be used.
 func (r *round) failed(ctx context.Context, cause error) error {
 	h := &r.health
-	h.LastPoll, h.Error = r.now, cause.Error()
+	h.LastPoll, h.Error = r.now, "it cannot be read; the log of this server says why"
 	p, ok := problem.As(cause)
-	if ok {
+	switch {
+	case ok:
 		h.Error = p.Message
+	case errors.Is(cause, context.DeadlineExceeded):
+		h.Error = fmt.Sprintf("it was not read within %s", Duration(askTime))
 	}
 	var e Event
 	if kind := problem.KindOf(cause); kind == problem.Invalid || kind == problem.TooLarge {

@@ -333,7 +333,9 @@ func (r *vault) MirrorTarget(_ context.Context, project, _ string) error {
 	if project != "mirror" {
 		return problem.New(problem.NotFound, "project", "there is no project %s", project)
 	}
-	return nil
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.failing("target")
 }
 
 func (r *vault) Mirror(_ context.Context, _ string, archive io.Reader, o watch.MirrorOrigin) (watch.MirrorResult, error) {
