@@ -41,7 +41,7 @@ type Limits struct {
 func DefaultLimits() Limits {
 	return Limits{
 		Archive: chart.DefaultLimits(), Templates: 5000, TemplateBytes: 16 << 20,
-		Work: 5_000_000, Made: 128 << 20, Output: 32 << 20, Documents: 10_000, Nodes: 2_000_000,
+		Work: 5_000_000, Made: 64 << 20, Output: 32 << 20, Documents: 10_000, Nodes: 2_000_000,
 	}
 }
 

@@ -219,17 +219,21 @@ func (r *round) mismatch(v *version, got *archive) {
 	v.told = append(v.told, e)
 }
 
+// archiveBefore is the label of the archive that was kept before a change. The
+// mirror looks for it.
+const archiveBefore = "archive before"
+
 // judge adds to the event of a change what the two archives say. old is the
 // digest of the one that was kept before, "" for none; got is the new one, or
 // nil for the reason why.
 func (r *round) judge(ctx context.Context, e *Event, old string, got *archive, why error) {
 	const untold = "what changed"
 	if got == nil {
-		e.with("archive before", old)
+		e.with(archiveBefore, old)
 		e.with(untold, "cannot be told without the new archive: "+why.Error())
 		return
 	}
-	e.with("archive before", old)
+	e.with(archiveBefore, old)
 	e.with("archive now", got.Digest)
 	e.with("content now", got.Content)
 	if old == "" {

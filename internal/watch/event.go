@@ -60,6 +60,16 @@ func (e *Event) with(label, value string) {
 	}
 }
 
+// fact is the value of a line of evidence, "" without it.
+func (e *Event) fact(label string) string {
+	for _, f := range e.Evidence {
+		if f.Label == label {
+			return f.Value
+		}
+	}
+	return ""
+}
+
 // counted is a number of things: 1 file, 2 files.
 func counted(n int, thing string) string {
 	if n != 1 {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"sync"
 	"time"
@@ -117,25 +116,34 @@ func (r *round) state(v *version) *VersionState {
 	return &st
 }
 
-// offer releases one version, and tells what came of it. It says false when it
-// may work another time.
+// offer releases one version as the first bytes that were seen of it, and tells
+// what came of it. Other bytes that stand there since are offered too: the claim
+// refuses them, and that is told. It says false when it may work another time.
 func (r *round) offer(ctx context.Context, v *version) bool {
-	project := r.choice.Project
-	res, err := r.claim(ctx, v)
-	if later(err) {
-		r.log.WarnContext(ctx, "mirror a version", "upstream", r.lease.Upstream.Name, "chart", v.Chart, "version", v.Version, "error", err)
-		return false
+	u, st := &r.lease.Upstream, r.state(v)
+	first, replaced, err := r.firstBytes(ctx, u, st, v.told)
+	var res MirrorResult
+	if err == nil {
+		res, err = r.claim(ctx, u, st, first)
 	}
 	if err == nil {
-		e := r.event(Mirrored, Info, v.Chart, v.Version, "%s %s is released in %s", v.Chart, v.Version, project)
-		e.Project = project
+		e := r.event(Mirrored, Info, v.Chart, v.Version, "%s %s is released in %s", v.Chart, v.Version, r.choice.Project)
+		e.Project = r.choice.Project
 		e.with("digest", res.Digest)
 		e.with("log index", fmt.Sprint(res.LogIndex))
-		e.Key = eventKey(e.Kind, r.source.ID, project, v.Chart, v.Version)
+		e.Key = eventKey(e.Kind, r.source.ID, e.Project, v.Chart, v.Version)
 		r.events = append(r.events, e)
-		return true
+		if replaced && first != v.Archive {
+			_, err = r.claim(ctx, u, st, v.Archive)
+		}
 	}
-	r.refused(v, err)
+	if later(err) {
+		r.log.WarnContext(ctx, "mirror a version", "upstream", u.Name, "chart", v.Chart, "version", v.Version, "error", err)
+		return false
+	}
+	if err != nil {
+		r.refused(v, err)
+	}
 	return true
 }
 
@@ -165,17 +173,18 @@ func (r *round) refused(v *version, err error) {
 	r.events = append(r.events, e)
 }
 
-func (r *round) claim(ctx context.Context, v *version) (MirrorResult, error) {
-	st := r.state(v)
-	if err := r.unchanged(ctx, &r.lease.Upstream, st, slices.Clone(v.told)); err != nil {
-		return MirrorResult{}, err
-	}
-	rc, err := r.registry.OpenArchive(ctx, v.Archive)
+// claim releases an archive of a version that is kept.
+func (s *Service) claim(ctx context.Context, u *Upstream, v *VersionState, archive string) (MirrorResult, error) {
+	rc, err := s.registry.OpenArchive(ctx, archive)
 	if err != nil {
 		return MirrorResult{}, err
 	}
 	defer rc.Close()
-	return r.registry.Mirror(ctx, r.choice.Project, rc, originOf(&r.lease.Upstream, st))
+	o := originOf(u, v)
+	if archive != v.Archive {
+		o.Digest = archive // and not what is listed now
+	}
+	return s.registry.Mirror(ctx, u.Mirror.Project, rc, o)
 }
 
 func originOf(u *Upstream, v *VersionState) MirrorOrigin {
@@ -186,33 +195,45 @@ func originOf(u *Upstream, v *VersionState) MirrorOrigin {
 	return o
 }
 
-// unchanged refuses a version whose content changed after we first saw it: the
-// first bytes are those that are released, and these are not. more are events
-// that are not in the store yet. Cost: the version's events, where its state
-// says that there may be some.
-func (s *Service) unchanged(ctx context.Context, u *Upstream, v *VersionState, more []Event) error {
-	events := more
+// firstBytes is the archive that a version had when it was first seen, "" when
+// none is kept, and whether its files were replaced since. It is refused when
+// they were and the first are not kept: whatever is there now is not what was
+// published first. more are events that are not in the store yet. Cost: the
+// version's events, where its state says that there may be some.
+func (s *Service) firstBytes(ctx context.Context, u *Upstream, v *VersionState, more []Event) (archive string, replaced bool, err error) {
+	events := slices.Clone(more)
 	if v.LastChange.After(v.FirstSeen.Add(time.Second)) {
 		kept, err := s.store.Events(ctx, EventFilter{Upstream: u.Name, Chart: v.Chart, Version: v.Version, Since: v.FirstSeen, Limit: 1000})
 		if err != nil {
-			return err
+			return "", false, err
 		}
 		events = append(events, kept...)
 	}
-	for i := range events {
-		e := &events[i]
-		if (e.Kind == Changed || e.Kind == ReturnedChanged) && e.Severity.Rank() >= Medium.Rank() {
-			p := problem.New(problem.Disproven, "mirror-changed", "%s %s was replaced after it was first seen, and before it was released here", v.Chart, v.Version).
-				With("first seen", "%s", timeText(v.FirstSeen)).With("replaced", "%s", timeText(e.Time))
-			for _, f := range e.Evidence {
-				if f.Label == "old digest" || f.Label == "new digest" {
-					p.With(f.Label, "%s", f.Value)
-				}
+	var oldest *Event
+	for i := range events { // newest first
+		switch e := &events[i]; e.Kind {
+		case Duplicate:
+			if len(e.Files) == 0 {
+				continue
 			}
-			return p.Suggest("look at both: chartkeep upstream show %s", u.Name)
+			fallthrough
+		case Changed, Repacked, ReturnedChanged:
+			oldest = e
+			replaced = replaced || e.Kind != Repacked && e.Severity.Rank() >= Medium.Rank()
 		}
 	}
-	return nil
+	if oldest == nil {
+		return v.Archive, false, nil
+	}
+	// What was served then counts only if it was what was listed.
+	before, listed := oldest.fact(archiveBefore), oldest.fact("old digest")
+	if before != "" && (before == v.Archive || before == listed || listed == digestText("")) {
+		return before, replaced, nil
+	}
+	return "", true, problem.New(problem.Disproven, "mirror-changed", "%s %s was replaced after it was first seen, and what it was then is not kept", v.Chart, v.Version).
+		With("first seen", "%s", timeText(v.FirstSeen)).With("replaced", "%s", timeText(oldest.Time)).
+		With("old digest", "%s", oldest.fact("old digest")).With("new digest", "%s", oldest.fact("new digest")).
+		Suggest("look at both: chartkeep upstream show %s", u.Name)
 }
 
 // pulls are the versions that are released on demand right now, and those that
@@ -337,27 +358,27 @@ func (s *Service) pull(ctx context.Context, project, chartName, version string) 
 			return notMirrored(project, chartName, version).
 				With("first seen", "%s", timeText(v.FirstSeen)).With("mirrored from", "%s, when it is %s old", timeText(at), choice.MinAge)
 		}
-		if err := s.unchanged(ctx, u, v, nil); err != nil {
-			return err
-		}
 		return s.pullVersion(ctx, u, v)
 	}
 	return notMirrored(project, chartName, version)
 }
 
-// pullVersion releases a version from the archive that is kept, or fetches it.
+// pullVersion releases the first bytes of a version that are kept, or what is
+// served, if it is what is listed.
 func (s *Service) pullVersion(ctx context.Context, u *Upstream, v *VersionState) error {
-	open := func() (io.ReadCloser, error) {
-		if v.Archive != "" && v.ArchiveError == "" {
-			return s.registry.OpenArchive(ctx, v.Archive)
-		}
-		i := slices.IndexFunc(u.Sources, func(src Source) bool { return src.ID == v.SourceID })
-		if i < 0 || v.URL == "" {
-			return nil, notMirrored(u.Mirror.Project, v.Chart, v.Version).With("upstream", "%s lists it without an address", u.Name)
-		}
-		return s.sources.Archive(ctx, u.Sources[i], v.URL)
+	first, _, err := s.firstBytes(ctx, u, v, nil)
+	if err != nil {
+		return err
 	}
-	rc, err := open()
+	if first != "" {
+		_, err = s.claim(ctx, u, v, first)
+		return err
+	}
+	i := slices.IndexFunc(u.Sources, func(src Source) bool { return src.ID == v.SourceID })
+	if i < 0 || v.URL == "" {
+		return notMirrored(u.Mirror.Project, v.Chart, v.Version).With("upstream", "%s lists it without an address", u.Name)
+	}
+	rc, err := s.sources.Archive(ctx, u.Sources[i], v.URL)
 	if err != nil {
 		return err
 	}

@@ -104,7 +104,14 @@ func TestMirrorWaits(t *testing.T) {
 	w := newWorld(t)
 	w.watches(mirrors(watch.Mirror{Project: "mirror", MinAge: 3 * watch.Day}))
 	w.lists("1.0.0=a 1.1.0=a")
+	w.sources.archive = func(url string) error {
+		if strings.Contains(url, "1.0.0") {
+			return problem.New(problem.NotFound, "http-404", "there is nothing")
+		}
+		return nil
+	}
 	w.poll(0)
+	w.sources.archive = nil
 	w.lists("1.0.0=b 1.1.0=a2")
 	for range 9 { // two days and a bit
 		w.poll(7 * time.Hour)
@@ -116,13 +123,34 @@ func TestMirrorWaits(t *testing.T) {
 	for range 3 {
 		words = append(words, w.poll(7*time.Hour))
 	}
-	// 1.0.0 was replaced while it waited: what was first seen is not what is
-	// there. 1.1.0 was packed again: the files are those first seen.
+	// 1.0.0 was replaced while it waited, and what it was could not be had:
+	// what is there is not what was first seen. 1.1.0 was packed again.
 	if got := strings.Join(words, "|"); got != "|mirror-refused 1.0.0 high; mirrored 1.1.0|" && got != "mirror-refused 1.0.0 high; mirrored 1.1.0||" {
 		t.Fatal(got)
 	}
-	if got := w.mirrored(); got != "1.1.0" {
+	if got := w.mirrored(); got != "1.1.0" || w.registry.mirrored["web 1.1.0"] != digest.SHA256(packed(t, "1.1.0", "a")) {
 		t.Fatal(got)
+	}
+}
+
+func TestMirrorWaitsWithTheFirstBytes(t *testing.T) {
+	w := newWorld(t)
+	w.watches(keep(watch.KeepAll), mirrors(watch.Mirror{Project: "mirror", MinAge: 3 * watch.Day}))
+	w.lists("1.0.0=a")
+	w.poll(0)
+	w.lists("1.0.0=b")
+	w.poll(step)
+	w.lists("1.0.0=d")
+	w.poll(step)
+	if got := w.poll(73 * time.Hour); got != "mirror-refused 1.0.0 high; mirrored 1.0.0" {
+		t.Fatal(got)
+	}
+	first, last := digest.SHA256(packed(t, "1.0.0", "a")), digest.SHA256(packed(t, "1.0.0", "d"))
+	if got := w.registry.mirrored["web 1.0.0"]; got != first {
+		t.Fatalf("%s is released, and not the first bytes seen", got)
+	}
+	if text := fmt.Sprint(w.only(watch.MirrorRefused).Evidence); !strings.Contains(text, first) || !strings.Contains(text, last) {
+		t.Fatal(text)
 	}
 }
 
@@ -152,6 +180,25 @@ func TestMirrorGoesOn(t *testing.T) {
 	}
 	if got := w.poll(step); got != "archive-mismatch 1.1.0 high; mirror-refused 1.1.0 high; new-version 1.1.0" {
 		t.Fatal(got)
+	}
+}
+
+// What was served while another archive was listed is not released, though it
+// was seen first.
+func TestMirrorTakesWhatWasListed(t *testing.T) {
+	w := newWorld(t)
+	w.watches(mirrors(watch.Mirror{Project: "mirror"}))
+	w.registry.listed = true
+	w.lists("1.0.0=a~b")
+	if got := w.poll(0); got != "archive-mismatch 1.0.0 high; first-read; mirror-refused 1.0.0 high" {
+		t.Fatal(got)
+	}
+	w.lists("1.0.0=d")
+	if got := w.poll(step); got != "changed 1.0.0 high; mirror-refused 1.0.0 high" {
+		t.Fatal(got)
+	}
+	if got := w.mirrored(); got != "" {
+		t.Fatalf("%s is released", got)
 	}
 }
 
@@ -214,6 +261,14 @@ func TestPullHoldsTheRules(t *testing.T) {
 	w.poll(25 * time.Hour)
 	w.ok(pull("2.0.0"))
 	w.refused(pull("1.0.0"), problem.Disproven, "mirror-changed")
+	w.lists("1.0.0=b 2.0.0=a 3.0.0=a")
+	w.poll(step)
+	w.lists("1.0.0=b 2.0.0=a 3.0.0=b")
+	w.poll(25 * time.Hour)
+	w.ok(pull("3.0.0"))
+	if got := w.registry.mirrored["web 3.0.0"]; got != digest.SHA256(packed(t, "3.0.0", "a")) {
+		t.Fatalf("%s is released, and not the first bytes seen", got)
+	}
 }
 
 func TestPullOnce(t *testing.T) {

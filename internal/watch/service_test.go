@@ -308,6 +308,7 @@ type vault struct {
 	blobs    map[string][]byte
 	mirrored map[string]string // chart version -> digest
 	mirrors  int               // how often Mirror was called
+	listed   bool              // Mirror takes only what is listed
 	fail     func(what string) error
 	releases []watch.OwnRelease
 	denied   map[access.Action]bool
@@ -350,6 +351,9 @@ func (r *vault) Mirror(_ context.Context, _ string, archive io.Reader, o watch.M
 		return watch.MirrorResult{}, err
 	}
 	d, key := digest.SHA256(b), o.Chart+" "+o.Version
+	if r.listed && o.Digest != d {
+		return watch.MirrorResult{}, problem.New(problem.Disproven, "mirror-digest", "the archive is not the one that the upstream lists")
+	}
 	if held, ok := r.mirrored[key]; ok && held != d {
 		return watch.MirrorResult{}, problem.New(problem.Immutable, "overwrite", "release %s is there already", key).With("stored", "%s", held).With("offered", "%s", d)
 	} else if ok {

@@ -163,7 +163,9 @@ func TestWebhookAnswers(t *testing.T) {
 			w.Header().Set("Retry-After", "soon")
 			w.WriteHeader(503)
 		}, problem.Unavailable, 0},
-		{"redirect", func(w http.ResponseWriter, req *http.Request) { http.Redirect(w, req, other.URL, http.StatusTemporaryRedirect) }, problem.Unavailable, 0},
+		{"redirect", func(w http.ResponseWriter, req *http.Request) {
+			http.Redirect(w, req, other.URL, http.StatusTemporaryRedirect)
+		}, problem.Unavailable, 0},
 		{"cut", func(w http.ResponseWriter, _ *http.Request) {
 			conn, _, err := w.(http.Hijacker).Hijack()
 			if err == nil {
