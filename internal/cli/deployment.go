@@ -47,7 +47,8 @@ in values are masked before they are sent.
 
 What cannot be resolved is recorded with the reason, and never left out.`,
 		example: `
-chartkeep deployment import production --from kube:production --environment production
+chartkeep deployment import production --from kube:production \
+    --environment production
 chartkeep deployment import gitops --from ./clusters`,
 		args: arguments{1, 1, "a NAME for the import"}, flags: opt.register,
 		run: func(ctx context.Context, args []string) (result, error) {
@@ -210,7 +211,7 @@ func (a *app) deploymentSetCommand() *cobra.Command {
 Say what no file says of a deployment. It stays over imports and wins over
 what they bring; an empty text takes it back.`,
 		example: `
-chartkeep deployment set production/data/airflow --owner data-team --route data --mission 2
+chartkeep deployment set production/data/airflow --owner data --mission 2
 chartkeep deployment set production/data/airflow --exposure controlled`,
 		args: arguments{1, 1, "the KEY of a deployment"}, complete: a.completeDeploymentArg,
 		flags: func(f *pflag.FlagSet) {

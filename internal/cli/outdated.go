@@ -91,9 +91,10 @@ name and version, and last by a name and version that one repository alone
 has. A repository is never guessed. What could not be checked is listed as
 unchecked, with the reason; then the exit code is 1.`,
 		example: `
-chartkeep outdated --from kube --index https://airflow-helm.github.io/charts
+chartkeep outdated --from kube \
+    --index https://airflow-helm.github.io/charts
 chartkeep outdated --from ./gitops -o json
-chartkeep outdated --from kube:production --from kube:staging --fail-on medium`,
+chartkeep outdated --from kube:production --from ./gitops --fail-on medium`,
 		flags: opt.register,
 		run: func(ctx context.Context, _ []string) (result, error) {
 			if _, err := findingsAt(nil, cmp.Or(opt.failOn, "info")); err != nil {

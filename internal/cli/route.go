@@ -137,8 +137,9 @@ func (a *app) routeAddCommand() *cobra.Command {
 	return a.leaf(command{
 		use: "add NAME [flags]", short: "Send events to somebody from now on",
 		example: `
-chartkeep route add security --webhook https://hooks.example.com/chartkeep --credential hooks --min-severity high
-chartkeep route add team --mail platform@example.com --credential mail --digest daily`,
+chartkeep route add security --webhook https://hooks.example.com/chartkeep \
+    --credential hooks --min-severity high
+chartkeep route add team --mail platform@example.com --digest daily`,
 		args: arguments{1, 1, "a NAME for the route"}, flags: opt.register,
 		run: func(ctx context.Context, args []string) (result, error) {
 			if err := opt.kind(); err != nil {

@@ -173,7 +173,8 @@ brings its sources with it.`,
 		example: `
 chartkeep upstream add airflow-helm --preset airflow-helm
 chartkeep upstream add podinfo --index https://stefanprodan.github.io/podinfo
-chartkeep upstream add podinfo-oci --oci oci://ghcr.io/stefanprodan/charts/podinfo --mirror-project mirror`,
+chartkeep upstream add podinfo-oci --mirror-project mirror \
+    --oci oci://ghcr.io/stefanprodan/charts/podinfo`,
 		args: arguments{1, 1, "a NAME for the upstream"},
 		flags: func(f *pflag.FlagSet) {
 			f.StringVar(&opt.preset, "preset", "", "the sources of a known `UPSTREAM`: airflow-helm")
@@ -217,7 +218,7 @@ Change what is watched of an upstream. Sources given here replace all sources
 that it has; those that stay keep what is known of them.`,
 		example: `
 chartkeep upstream set podinfo --quiet-after 90d
-chartkeep upstream set podinfo --mirror-project mirror --mirror-versions '>=6.0.0' --mirror-min-age 7d`,
+chartkeep upstream set podinfo --mirror-project mirror --mirror-min-age 7d`,
 		args: arguments{1, 1, "the NAME of an upstream"}, complete: a.completeUpstreamArg,
 		flags: func(f *pflag.FlagSet) {
 			opt.register(f)

@@ -187,3 +187,28 @@ func TestCompareValues(t *testing.T) {
 	newFiles = map[string]string{"Chart.yaml": listed, "charts/sub-1.0.0.tgz": sub("a: 2\n")}
 	check(t, map[string]any{"db": map[string]any{"b": 1}}, map[string]Severity{"value-default db.a": Info, "value-vanished db.b": High})
 }
+
+// Whatever a chart says of itself and its values, comparing it ends without a
+// panic.
+func FuzzCompareArchives(f *testing.F) {
+	for _, s := range []string{
+		"dependencies: [null]", "dependencies: [{name: sub, alias: a, condition: 'sub.on,b', tags: [x], import-values: [data, {child: a.b, parent: c}]}]",
+		"dependencies: [{name: sub, import-values: [1, null, {child: 1}]}]", "maintainers: [null]\ntype: application\nkubeVersion: x", "annotations: {a: null}",
+	} {
+		f.Add(s, "sub: {on: true, exports: {data: {a: 1}}}\ntags: {x: false}\nglobal: {a: b}", `{"required": ["a"], "properties": {"a": {"$ref": "#/properties/a"}}}`)
+	}
+	f.Add("", "a: &a [*a]", "{}")
+	f.Add("", "sub: null\n---\nsub: {a: b}\n---\n- x", "[")
+	f.Fuzz(func(t *testing.T, chartYAML, values, schema string) {
+		sub := string(charttest.Build(t, "sub", "1.0.0", map[string]string{"values.yaml": values}))
+		files := map[string]string{"Chart.yaml": "apiVersion: v2\nname: web\nversion: 1.0.0\n" + chartYAML, "values.yaml": values, "values.schema.json": schema, "charts/sub-1.0.0.tgz": sub}
+		old, new := charttest.Build(t, "web", "1.0.0", nil), charttest.Build(t, "web", "1.0.0", files)
+		for _, pair := range [][2][]byte{{old, new}, {new, old}, {new, new}} {
+			if _, err := CompareArchives(pair[0], pair[1], Options{}); err != nil {
+				if _, ok := problem.As(err); !ok {
+					t.Fatalf("%v is no problem", err)
+				}
+			}
+		}
+	})
+}

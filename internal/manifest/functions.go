@@ -23,6 +23,7 @@ func (b *budget) functions() template.FuncMap {
 		guardLeave: b.leave,
 		guardStep:  b.step,
 		guardKeep:  b.keep,
+		guardWalk:  func(v reflect.Value) (reflect.Value, error) { return b.deep(1, v) },
 		guardDeep:  b.deep,
 		guardTpl:   b.tpl,
 		guardGlob:  b.glob,

@@ -13,12 +13,13 @@ import (
 // Names of the functions that are woven into templates. A template that uses
 // one itself is refused.
 const (
-	guardPrefix = "chartkeep_"
+	guardPrefix = "ck_"
 	guardEnter  = guardPrefix + "enter" // begins a template
 	guardLeave  = guardPrefix + "leave" // ends it
 	guardStep   = guardPrefix + "step"  // begins a round of a loop
 	guardKeep   = guardPrefix + "keep"  // charges for what a function made
-	guardDeep   = guardPrefix + "deep"  // charges for what a function will walk through
+	guardWalk   = guardPrefix + "walk"  // charges for what a function will walk through
+	guardDeep   = guardPrefix + "deep"  // likewise, many times
 	guardTpl    = guardPrefix + "tpl"   // guards a template that is a value
 	guardGlob   = guardPrefix + "glob"  // bounds a pattern
 	guardSmall  = guardPrefix + "small" // bounds a text or a number
@@ -377,6 +378,9 @@ func pipe(cmds ...*parse.CommandNode) *parse.PipeNode {
 
 // command is a call of a guard in a pipeline.
 func command(name string, weight int) *parse.CommandNode {
+	if name == guardDeep && weight <= 1 {
+		name = guardWalk
+	}
 	c := &parse.CommandNode{NodeType: parse.NodeCommand, Args: []parse.Node{parse.NewIdentifier(name)}}
 	if name == guardDeep || name == guardSmall {
 		c.Args = append(c.Args, number(weight))

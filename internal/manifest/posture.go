@@ -305,11 +305,12 @@ func (c *comparison) secrets() {
 		if p.new == nil {
 			continue
 		}
+		new := exposedIn(*p.new)
 		var old []Exposed
-		if p.old != nil {
+		if p.old != nil && len(new) > 0 {
 			old = exposedIn(*p.old)
 		}
-		for _, e := range exposedIn(*p.new) {
+		for _, e := range new {
 			if !slices.ContainsFunc(old, func(o Exposed) bool { return o.Path == e.Path && o.Known == e.Known }) {
 				c.found.addExposed(e)
 			}
