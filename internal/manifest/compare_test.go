@@ -294,6 +294,34 @@ func TestMatchByStem(t *testing.T) {
 	}
 }
 
+// An object is the same in whatever version of its API it is written.
+func TestMatchAcrossAPIs(t *testing.T) {
+	for old, new := range map[string]string{
+		"extensions/v1beta1 Ingress": "networking.k8s.io/v1 Ingress", "extensions/v1beta1 Deployment": "apps/v1 Deployment",
+		"extensions/v1beta1 PodSecurityPolicy": "policy/v1beta1 PodSecurityPolicy", "extensions/v1beta1 NetworkPolicy": "networking.k8s.io/v1 NetworkPolicy",
+		"example.test/v1 Thing": "example.test/v2 Thing",
+	} {
+		object := func(s string) []Object {
+			api, kind, _ := strings.Cut(s, " ")
+			return objects(t, "apiVersion: "+api+"\nkind: "+kind+"\nmetadata: {name: a}\n")
+		}
+		found := Compare(object(old), object(new))
+		if len(found) == 0 || strings.Contains(listing(found), "object-added") || !strings.Contains(listing(found), "api-version-changed") {
+			t.Errorf("%s to %s:\n%s", old, new, listing(found))
+		}
+	}
+	// One that begins to name its namespace is the same.
+	found := Compare(objects(t, "apiVersion: example.test/v1\nkind: Thing\nmetadata: {name: a}\n"), objects(t, "apiVersion: example.test/v1\nkind: Thing\nmetadata: {name: a, namespace: default}\n"))
+	if len(found) > 0 {
+		t.Errorf("a namespace that is named: %s", listing(found))
+	}
+	// The same name in another group is another object.
+	found = Compare(objects(t, "apiVersion: a.test/v1\nkind: Thing\nmetadata: {name: a}\n"), objects(t, "apiVersion: b.test/v1\nkind: Thing\nmetadata: {name: a}\n"))
+	if !strings.Contains(listing(found), "object-removed") {
+		t.Errorf("another group: %s", listing(found))
+	}
+}
+
 func TestInspect(t *testing.T) {
 	text := deployment("hostNetwork: true", "image: app") + "---\n" + role("ClusterRole", "- {apiGroups: ['*'], resources: ['*'], verbs: ['*']}") +
 		"---\napiVersion: batch/v1beta1\nkind: CronJob\nmetadata: {name: old}\n"

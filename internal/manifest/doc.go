@@ -6,7 +6,9 @@
 // calls and makes is counted against Limits, and what would be random, or would
 // read a clock, is replaced by something cheap that is the same in every call
 // of Render. What the rewriting leaves alone is what the engine does with it:
-// templates without random values render byte for byte as with Helm.
+// templates without random values, keys and times render byte for byte as with
+// Helm. Times are in UTC, whatever zone a template names, and what derives a
+// password or encrypts makes another text of the same length.
 //
 // Facts (Images, Rights, ExposureOf, PodSecurity, Inspect) are read from
 // objects. Findings (Compare, CompareArchives, CompareValues) say what a

@@ -18,16 +18,23 @@ const maxArchiveDepth = 4 // archives within archives
 
 // open reads an archive as Helm reads it, after package chart found it sound,
 // the archives in its charts folder included.
-func open(b []byte, lim Limits) (*helmchart.Chart, error) {
+func open(b []byte, lim Limits) (c *helmchart.Chart, err error) {
+	defer contain(&err)
 	files, err := unpack(b, lim, 0, new(int64))
 	if err != nil {
 		return nil, err
 	}
-	c, err := loader.LoadFiles(files)
-	if err != nil {
+	if c, err = loader.LoadFiles(files); err != nil {
 		return nil, problem.New(problem.Invalid, "chart-load", "the chart cannot be loaded: %s", oneLine(err.Error())).Because(err)
 	}
 	return c, nil
+}
+
+// contain makes a problem of a panic: Helm's readers of charts are not ours.
+func contain(err *error) {
+	if p := recover(); p != nil {
+		*err = problem.New(problem.Invalid, "chart-load", "the chart cannot be loaded: Helm's reader breaks off on it: %s", oneLine(fmt.Sprint(p)))
+	}
 }
 
 // unpack checks an archive and those within it, whose sizes add up in total.

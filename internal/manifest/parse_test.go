@@ -304,6 +304,102 @@ func TestRuleAllows(t *testing.T) {
 	}
 }
 
+func TestDanger(t *testing.T) {
+	for _, c := range []struct {
+		verb, group, resource, name, url string
+		cluster, namespace               Severity
+	}{
+		{"get", "", "pods", "", "", Medium, Low},
+		{"get", "", "pods", "a", "", Low, Low},
+		{"create", "", "pods", "", "", High, Medium},
+		{"update", "", "configmaps", "a", "", Medium, Low},
+		{"*", "apps", "deployments", "", "", High, Medium},
+		{"*", "*", "*", "", "", Critical, High},
+		{"get", "*", "*", "", "", Critical, High},
+		{"get", "*", "deployments", "", "", Medium, Low},
+		{"delete", "*", "*/finalizers", "", "", Critical, High},
+		{"get", "", "secrets", "", "", Critical, High},
+		{"get", "", "secrets", "a", "", Low, Low},
+		{"list", "", "*", "", "", Critical, High},
+		{"list", "example.test", "*", "", "", Medium, Low},
+		{"create", "", "pods/exec", "", "", Critical, High},
+		{"get", "", "nodes/proxy", "", "", Critical, High},
+		{"create", "", "serviceaccounts/token", "", "", Critical, High},
+		{"get", "", "serviceaccounts/token", "", "", Medium, Low},
+		{"update", "rbac.authorization.k8s.io", "clusterroles", "", "", Critical, High},
+		{"get", "rbac.authorization.k8s.io", "clusterroles", "", "", Medium, Low},
+		{"escalate", "rbac.authorization.k8s.io", "roles", "", "", Critical, High},
+		{"impersonate", "", "users", "", "", Critical, High},
+		{"update", "example.test", "roles", "", "", High, Medium},
+		{"patch", "admissionregistration.k8s.io", "mutatingwebhookconfigurations", "", "", Critical, High},
+		{"get", "", "", "", "/metrics", Low, Low},
+		{"get", "", "", "", "*", High, High},
+		{"post", "", "", "", "/reload", High, High},
+	} {
+		x := right{verb: c.verb, group: c.group, resource: c.resource, name: c.name, url: c.url}
+		if got := [2]Severity{x.danger(true), x.danger(false)}; got != [2]Severity{c.cluster, c.namespace} {
+			t.Errorf("%+v: %v, want %s and %s", x, got, c.cluster, c.namespace)
+		}
+	}
+}
+
+func TestSeverityOfViolations(t *testing.T) {
+	for _, c := range []struct {
+		level       PodLevel
+		rule, value string
+		want        Severity
+	}{
+		{Restricted, "run-as-user", "0", Low}, {Baseline, "privileged", "true", Critical}, {Baseline, "host-process", "true", Critical},
+		{Baseline, "capabilities", "SYS_ADMIN", Critical}, {Baseline, "capabilities", "NET_RAW", High},
+		{Baseline, "host-path", "/", Critical}, {Baseline, "host-path", "/etc/", Critical}, {Baseline, "host-path", "/run/containerd/containerd.sock", Critical}, {Baseline, "host-path", "/var/log", High},
+		{Baseline, "host-probe", "127.0.0.1", Low}, {Baseline, "host-probe", "10.0.0.1", Medium}, {Baseline, "host-namespaces", "hostPID", High},
+	} {
+		if got := severityOf(Violation{Level: c.level, Rule: c.rule, Value: c.value}); got != c.want {
+			t.Errorf("%+v: %s", c, got)
+		}
+	}
+	if Worst(nil) != Info || Worst([]Finding{{Severity: Low}, {Severity: Critical}, {Severity: High}}) != Critical || Info.lower() != Info || Critical.lower() != High || Low.lower() != Low {
+		t.Error("severities are not in order")
+	}
+}
+
+func TestExposedSecrets(t *testing.T) {
+	container := func(fields string) string { return deployment("", fields) }
+	secret := func(data string) string { return "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\n" + data }
+	for text, want := range map[string]string{
+		container("env: [{name: A_PASSWORD, value: hunter2}]"):                           "container app env A_PASSWORD",
+		container("env: [{name: A_PASSWORD, value: changeme}]"):                          "container app env A_PASSWORD known",
+		container("env: [{name: A, value: 'redis://:redis@host/0'}]"):                    "container app env A known",
+		container("args: ['--api-token=abcdef', x]"):                                     "container app args[0]",
+		container("command: [sh, -c, 'curl https://u:p4ss@host/x']"):                     "container app command[2]",
+		container("env: [{name: MINIO_ROOT_PASSWORD, value: minio123}]"):                 "container app env MINIO_ROOT_PASSWORD known",
+		container("env: [{name: A_PASSWORD, value: ''}, {name: TOKEN_TTL, value: 30m}]"): "",
+		container("env: [{name: A_PASSWORD, value: $(OTHER)}, {name: USE_TOKEN, value: always}, {name: PASSWORD_FILE, value: /x}, {name: SECRET_NAME, value: web}]"): "",
+		secret("data: {admin-password: cG9zdGdyZXM=}"):                             "data.admin-password known",
+		secret("data: {admin-password: aHVudGVyMg==, odd: '!!'}"):                  "",
+		secret("stringData: {url: 'postgresql://airflow:airflow@db/x'}"):           "stringData.url: a URL with a password known",
+		secret("stringData: {script: \"users = [\\n  'password': 'admin',\\n]\"}"): "stringData.script: the line of password known",
+		configMap("{db-password: hunter2}"):                                        "data.db-password",
+		configMap("{conf: \"token = hunter2\\npassword = admin\\n\"}"):             "data.conf: the line of password known weak",
+		configMap("{conf: \"pass_length = 12\\nsecret_name = web-x\\n\"}"):         "",
+	} {
+		var got []string
+		for _, e := range ExposedSecrets(objects(t, text)) {
+			line := e.Path
+			if e.Known {
+				line += " known"
+			}
+			if e.Weak {
+				line += " weak"
+			}
+			got = append(got, line)
+		}
+		if strings.Join(got, "; ") != want {
+			t.Errorf("%s\n got %q\nwant %q", text, strings.Join(got, "; "), want)
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add("apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: A}\n---\n# Source: a\na: [b")
 	f.Add("--- \n---\n---x\n# Source: \n")

@@ -71,8 +71,8 @@ func (b *budget) randomFunctions() template.FuncMap {
 		"bcrypt":       func(string) (string, error) { return b.bcrypt() },
 		"htpasswd":     b.htpasswd,
 		"encryptAES": func(_, text string) (string, error) {
-			s, err := b.characters(len(text)/3*4+44, letters+digits)
-			return s[:len(s)/4*4], err
+			sealed := 16 + (len(text)/16+1)*16
+			return b.characters((sealed+2)/3*4, letters+digits)
 		},
 		"genPrivateKey": func(kind string) string {
 			if kind == "" || kind == "rsa" {

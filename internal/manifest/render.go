@@ -108,7 +108,8 @@ func Render(archive []byte, o Options) (Rendered, error) {
 }
 
 // settle decides which dependencies of a chart are on.
-func settle(c *helmchart.Chart, o Options) error {
+func settle(c *helmchart.Chart, o Options) (err error) {
+	defer contain(&err)
 	if c.Metadata.Type == "library" {
 		return problem.New(problem.Invalid, "library-chart", "the chart is a library and renders nothing of its own").
 			With("chart", "%s", c.Name())
@@ -151,7 +152,8 @@ func render(c *helmchart.Chart, o Options) (Rendered, error) {
 }
 
 // run executes the templates once.
-func run(c *helmchart.Chart, o Options, capabilities *common.Capabilities, n int) (map[string]string, *budget, error) {
+func run(c *helmchart.Chart, o Options, capabilities *common.Capabilities, n int) (_ map[string]string, _ *budget, err error) {
+	defer contain(&err)
 	release := common.ReleaseOptions{Name: o.Name, Namespace: o.Namespace, Revision: 1, IsInstall: !o.Upgrade, IsUpgrade: o.Upgrade}
 	if o.Upgrade {
 		release.Revision = 2
