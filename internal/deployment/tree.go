@@ -478,7 +478,14 @@ func (d *Deployment) bound() {
 	}
 }
 
+// done is what was found. A deployment without a chart and without a reason
+// would be one that is left out.
 func (r *reader) done() Inventory {
+	for i := range r.out.Deployments {
+		if d := &r.out.Deployments[i]; d.Chart.Name == "" && len(d.Unresolved) == 0 {
+			d.Unresolved = []string{"it does not say which chart it is"}
+		}
+	}
 	slices.SortFunc(r.out.Deployments, func(a, b Deployment) int { return strings.Compare(a.Key, b.Key) })
 	slices.Sort(r.out.Problems)
 	r.out.Problems = slices.Compact(r.out.Problems)

@@ -197,6 +197,7 @@ func FuzzRead(f *testing.F) {
 			f.Fatal(err)
 		}
 	}
+	f.Add([]byte("releases:\n{{- range $i, $name := lUs\x86t \"a\" \"b\" }}\n-"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		text := string(b)
 		v, err := Read(tree(map[string]string{
