@@ -245,6 +245,3 @@ type Sender interface {
 	// other problem that it never will work.
 	Send(ctx context.Context, r Route, d Delivery) error
 }
-
-// Inventory is what an import found: what there is, and what it could not read.
-type Inventory = deployment.Inventory

@@ -85,20 +85,6 @@ func Read(ctx context.Context, cfg Config) (Objects, error) {
 	return r.out, nil
 }
 
-// Contexts lists the contexts of a kubeconfig.
-func Contexts(kubeconfig string) ([]string, error) {
-	raw, err := loading(Config{Kubeconfig: kubeconfig}).RawConfig()
-	if err != nil {
-		return nil, badKubeconfig(err)
-	}
-	names := make([]string, 0, len(raw.Contexts))
-	for name := range raw.Contexts {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names, nil
-}
-
 func loading(cfg Config) clientcmd.ClientConfig {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	if cfg.Kubeconfig != "" {

@@ -159,9 +159,6 @@ func TestForbidden(t *testing.T) {
 
 func TestContexts(t *testing.T) {
 	path := kubeconfig(t, "http://127.0.0.1:1")
-	if names, err := Contexts(path); err != nil || !slices.Equal(names, []string{"prod", "test"}) {
-		t.Errorf("%v, %v", names, err)
-	}
 	if _, err := Read(t.Context(), Config{Kubeconfig: path, Context: "dev"}); problem.KindOf(err) != problem.Invalid {
 		t.Errorf("a context that there is not: %v", err)
 	}
@@ -171,7 +168,7 @@ func TestContexts(t *testing.T) {
 	if err := os.WriteFile(path, []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Contexts(path); problem.KindOf(err) != problem.Invalid {
+	if _, err := Read(t.Context(), Config{Kubeconfig: path}); problem.KindOf(err) != problem.Invalid {
 		t.Errorf("a broken kubeconfig: %v", err)
 	}
 }
