@@ -81,34 +81,43 @@ chartkeep audit list --project demo
 chartkeep audit list --event release.refused.overwrite --limit 0`,
 		flags: opt.register,
 		run: func(ctx context.Context, _ []string) (result, error) {
-			if opt.limit < 0 {
-				return nil, usage("--limit %d is below 0", opt.limit)
-			}
 			c, err := a.client()
 			if err != nil {
 				return nil, err
 			}
-			r := auditList{Items: []client.AuditRecord{}}
-			page := client.Page{Limit: 1000}
-			if opt.limit > 0 && opt.limit < page.Limit {
-				page.Limit = opt.limit
+			r := auditList{}
+			r.Items, r.More, err = newest(opt.limit, func(p client.Page) (client.List[client.AuditRecord], error) { return c.Audit(ctx, opt.AuditFilter, p) })
+			if err != nil {
+				return nil, err
 			}
-			for {
-				l, err := c.Audit(ctx, opt.AuditFilter, page)
-				if err != nil {
-					return nil, err
-				}
-				r.Items = append(r.Items, l.Items...)
-				if opt.limit > 0 && len(r.Items) >= opt.limit {
-					r.More = l.Next != "" || len(r.Items) > opt.limit
-					r.Items = r.Items[:opt.limit]
-					return r, nil
-				}
-				if l.Next == "" || len(l.Items) == 0 {
-					return r, nil
-				}
-				page.After = l.Next
-			}
+			return r, nil
 		},
 	})
+}
+
+// newest collects the first of a list that has the newest items first, limit of
+// them or with 0 all, and says whether there are more.
+func newest[T any](limit int, list func(client.Page) (client.List[T], error)) (items []T, more bool, err error) {
+	if limit < 0 {
+		return nil, false, usage("--limit %d is below 0", limit)
+	}
+	page := client.Page{Limit: 1000}
+	if limit > 0 && limit < page.Limit {
+		page.Limit = limit
+	}
+	items = []T{}
+	for {
+		l, err := list(page)
+		if err != nil {
+			return nil, false, err
+		}
+		items = append(items, l.Items...)
+		if limit > 0 && len(items) >= limit {
+			return items[:limit], l.Next != "" || len(items) > limit, nil
+		}
+		if l.Next == "" || len(l.Items) == 0 {
+			return items, false, nil
+		}
+		page.After = l.Next
+	}
 }

@@ -92,9 +92,6 @@ chartkeep event list --upstream airflow-helm
 chartkeep event list --min-severity high --since 24h`,
 		flags: opt.register,
 		run: func(ctx context.Context, _ []string) (result, error) {
-			if opt.limit < 0 {
-				return nil, usage("--limit %d is below 0", opt.limit)
-			}
 			c, err := a.client()
 			if err != nil {
 				return nil, err
@@ -102,27 +99,12 @@ chartkeep event list --min-severity high --since 24h`,
 			if opt.since > 0 {
 				opt.Since = time.Now().Add(-opt.since)
 			}
-			r := eventList{Items: []client.Event{}}
-			page := client.Page{Limit: 1000}
-			if opt.limit > 0 && opt.limit < page.Limit {
-				page.Limit = opt.limit
+			r := eventList{}
+			r.Items, r.More, err = newest(opt.limit, func(p client.Page) (client.List[client.Event], error) { return c.Events(ctx, opt.EventFilter, p) })
+			if err != nil {
+				return nil, err
 			}
-			for {
-				l, err := c.Events(ctx, opt.EventFilter, page)
-				if err != nil {
-					return nil, err
-				}
-				r.Items = append(r.Items, l.Items...)
-				if opt.limit > 0 && len(r.Items) >= opt.limit {
-					r.More = l.Next != "" || len(r.Items) > opt.limit
-					r.Items = r.Items[:opt.limit]
-					return r, nil
-				}
-				if l.Next == "" || len(l.Items) == 0 {
-					return r, nil
-				}
-				page.After = l.Next
-			}
+			return r, nil
 		},
 	})
 }

@@ -1,6 +1,7 @@
 package watch_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -214,8 +215,20 @@ func TestKeepNew(t *testing.T) {
 	}
 }
 
+// prints notes the fingerprints that are kept, by version.
+type prints struct {
+	watch.Store
+	of map[string]string
+}
+
+func (p prints) KeepFingerprint(ctx context.Context, fingerprint string, r watch.OwnRelease) error {
+	p.of[r.Version] = fingerprint
+	return p.Store.KeepFingerprint(ctx, fingerprint, r)
+}
+
 func TestFingerprints(t *testing.T) {
-	w := newWorld(t)
+	kept := map[string]string{}
+	w := newWorld(t, func(c *watch.Config) { c.Store = prints{c.Store, kept} })
 	for i, content := range []string{"a", "b", "bad", "lost", "c"} {
 		d := "sha256:" + strings.Repeat("0", 63) + fmt.Sprint(i)
 		switch content {
@@ -245,9 +258,13 @@ func TestFingerprints(t *testing.T) {
 	w.watches()
 	w.lists("1.0.0=b")
 	w.poll(0)
-	found := must(w.store.Published(w.ctx, w.state("1.0.0").Fingerprint))
-	slices.SortFunc(found, func(a, b watch.Published) int { return strings.Compare(a.Project, b.Project) })
-	if len(found) != 2 || found[0].Upstream != "up" || found[1].Project != "demo" || found[1].Version != "1.0.1" {
-		t.Fatalf("%+v", found)
+	same := w.state("1.0.0").Fingerprint // of the same chart, read from its upstream
+	if same == "" || kept["1.0.1"] != same || kept["1.0.0"] == same || kept["1.0.0"] == "" {
+		t.Fatalf("the upstream's is %s, ours are %v", same, kept)
+	}
+	for _, version := range []string{"1.0.2", "1.0.3"} { // no chart, and lost
+		if fingerprint, asked := kept[version]; !asked || fingerprint != "" {
+			t.Fatalf("%s has the fingerprint %q", version, fingerprint)
+		}
 	}
 }

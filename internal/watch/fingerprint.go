@@ -30,8 +30,7 @@ func (s *Service) Fingerprint(ctx context.Context) error {
 			if err != nil {
 				return fmt.Errorf("take the fingerprint of %s/%s@%s: %w", r.Project, r.Chart, r.Version, err)
 			}
-			p := Published{Project: r.Project, Chart: r.Chart, Version: r.Version, Archive: r.Archive}
-			if err := s.store.KeepFingerprint(ctx, what, p, r.LogIndex); err != nil {
+			if err := s.store.KeepFingerprint(ctx, what, r); err != nil {
 				return err
 			}
 			to = r.LogIndex

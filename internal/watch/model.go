@@ -237,16 +237,6 @@ type Fact struct {
 	Value string `json:"value"`
 }
 
-// Published names a chart version that a fingerprint leads to: a release of
-// ours (Project) or a version of an upstream (Upstream).
-type Published struct {
-	Project  string
-	Upstream string
-	Chart    string
-	Version  string
-	Archive  string
-}
-
 // Deployment is a deployment as it is kept.
 type Deployment struct {
 	deployment.Deployment

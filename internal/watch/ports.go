@@ -59,11 +59,9 @@ type Upstreams interface {
 	// deployment the matching rows by index, else a scan back from the newest
 	// until limit rows match.
 	Events(ctx context.Context, f EventFilter) ([]Event, error)
-	// Published finds what has this fingerprint. Cost: one look-up by index.
-	Published(ctx context.Context, fingerprint string) ([]Published, error)
-	// KeepFingerprint notes the fingerprint of one of our own releases, and
-	// that all releases up to its log index have theirs.
-	KeepFingerprint(ctx context.Context, fingerprint string, p Published, logIndex int64) error
+	// KeepFingerprint notes the fingerprint of one of our own releases, "" for
+	// none, and that all releases up to its log index have theirs.
+	KeepFingerprint(ctx context.Context, fingerprint string, r OwnRelease) error
 	// OwnPublished lists our own releases that readers can see, with the
 	// fingerprints of those that have one; yanked ones are Gone. Cost: all
 	// releases.

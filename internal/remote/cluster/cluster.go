@@ -166,17 +166,13 @@ var (
 
 // storage reads both places in which Helm keeps releases.
 func (r *reader) storage() error {
-	var first error
 	for _, kind := range []schema.GroupVersionResource{secrets, configMaps} {
 		newest, err := r.newest(kind)
 		if err != nil {
-			r.out.Problems = append(r.out.Problems, fmt.Sprintf("%s of Helm's storage could not be listed: %s", kind.Resource, reason(err)))
-			if first == nil {
-				first = err
-			}
 			if kind == secrets { // where Helm keeps releases by default
 				return unreadable(r.out.Context, err)
 			}
+			r.out.Problems = append(r.out.Problems, fmt.Sprintf("%s of Helm's storage could not be listed: %s", kind.Resource, reason(err)))
 			continue
 		}
 		for _, v := range newest {

@@ -43,7 +43,7 @@ func TestUpgrade(t *testing.T) {
 		if _, err := s.CreateUpstream(t.Context(), watch.Upstream{Name: "u"}, someone(), someTime); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.KeepFingerprint(t.Context(), "fp", watch.Published{Project: "demo"}, 1); err != nil {
+		if err := s.KeepFingerprint(t.Context(), "fp", watch.OwnRelease{Project: "demo", LogIndex: 1}); err != nil {
 			t.Fatal(err)
 		}
 	})

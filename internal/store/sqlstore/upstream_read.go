@@ -140,53 +140,20 @@ func (s *Store) Notes(ctx context.Context, upstreamID int64, chart, version stri
 	return out, err
 }
 
-// Published implements watch.Upstreams: releases of ours first. An upstream
-// with several sources that list the version is there once.
-func (s *Store) Published(ctx context.Context, fingerprint string) ([]watch.Published, error) {
-	if fingerprint == "" {
-		return nil, nil
-	}
-	var out []watch.Published
-	err := s.query(ctx, "SELECT project, chart, version, archive FROM fingerprint WHERE fingerprint = ? ORDER BY project, chart, version", func(r scanner) error {
-		var p watch.Published
-		err := r.Scan(&p.Project, &p.Chart, &p.Version, &p.Archive)
-		out = append(out, p)
-		return err
-	}, fingerprint)
-	if err != nil {
-		return nil, err
-	}
-	seen := map[watch.Published]bool{}
-	const query = "SELECT v.source, v.chart, v.version, v.first_seen, v.log_index, v.last_change, v.fingerprint, v.version_json, u.name " +
-		"FROM upstream_version v JOIN source s ON s.id = v.source JOIN upstream u ON u.id = s.upstream " +
-		"WHERE v.fingerprint <> '' AND v.fingerprint = ? ORDER BY u.name, v.chart, v.version, v.source"
-	err = s.query(ctx, query, func(r scanner) error {
-		var name string
-		v, err := scanVersion(r, &name)
-		p := watch.Published{Upstream: name, Chart: v.Chart, Version: v.Version, Archive: v.Archive}
-		if err == nil && !seen[p] {
-			seen[p] = true
-			out = append(out, p)
-		}
-		return err
-	}, fingerprint)
-	return out, err
-}
-
 // KeepFingerprint implements watch.Upstreams. An empty fingerprint, of a
 // release that has none, moves FingerprintedTo alone. Two rows by key.
-func (s *Store) KeepFingerprint(ctx context.Context, fingerprint string, p watch.Published, logIndex int64) error {
-	if p.Project == "" {
+func (s *Store) KeepFingerprint(ctx context.Context, fingerprint string, r watch.OwnRelease) error {
+	if r.Project == "" {
 		return problem.New(problem.Invalid, "fingerprint", "only a release of ours has a fingerprint to be kept")
 	}
 	return s.write(ctx, true, func(b *batch) error {
 		if fingerprint != "" {
 			if _, err := b.w.exec(b.ctx, "INSERT INTO fingerprint (fingerprint, project, chart, version, archive) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-				fingerprint, p.Project, p.Chart, p.Version, p.Archive); err != nil {
+				fingerprint, r.Project, r.Chart, r.Version, r.Archive); err != nil {
 				return err
 			}
 		}
-		return b.reach("fingerprinted", logIndex)
+		return b.reach("fingerprinted", r.LogIndex)
 	})
 }
 

@@ -370,12 +370,10 @@ func upstreamRemoved(w *watcher) {
 	w.refused(err, problem.NotFound, "upstream")
 	_, err = w.RecordPoll(ctx, pollOf(lease, at(2)))
 	w.refused(err, problem.Conflict, "lease")
-	pub, err := w.Published(ctx, "fp")
-	w.ok(err)
 	versions, err := w.Versions(ctx, u.ID, "")
 	w.ok(err)
-	if len(pub)+len(versions)+len(w.states(u.Sources[0].ID)) != 0 {
-		w.Fatalf("left: %v, %v", pub, versions)
+	if len(versions)+len(w.states(u.Sources[0].ID)) != 0 {
+		w.Fatalf("left: %v", versions)
 	}
 	if events := w.events(watch.EventFilter{Upstream: "airflow"}); len(events) != 1 || w.size() != size {
 		w.Fatalf("%d events stay, log %d of %d", len(events), w.size(), size)

@@ -145,16 +145,16 @@ func published(w *watcher) {
 	if to, err := w.FingerprintedTo(ctx); err != nil || to != -1 {
 		w.Fatalf("fingerprinted to %d, %v", to, err)
 	}
-	w.ok(w.KeepFingerprint(ctx, "fp", watch.Published{Project: "demo", Chart: "web", Version: "1.0.0", Archive: "sha256:a"}, 0))
+	w.ok(w.KeepFingerprint(ctx, "fp", watch.OwnRelease{Project: "demo", Chart: "web", Version: "1.0.0", Archive: "sha256:a", LogIndex: 0}))
 	if to, err := w.FingerprintedTo(ctx); err != nil || to != 0 {
 		w.Fatalf("fingerprinted to %d, %v", to, err)
 	}
 	for range 2 {
-		w.ok(w.KeepFingerprint(ctx, "fp", watch.Published{Project: "a", Chart: "web", Version: "1.0.0", Archive: "sha256:a"}, 9))
+		w.ok(w.KeepFingerprint(ctx, "fp", watch.OwnRelease{Project: "a", Chart: "web", Version: "1.0.0", Archive: "sha256:a", LogIndex: 9}))
 	}
-	w.ok(w.KeepFingerprint(ctx, "other", watch.Published{Project: "a", Chart: "web", Version: "2.0.0", Archive: "sha256:b"}, 7))
-	w.ok(w.KeepFingerprint(ctx, "", watch.Published{Project: "a", Chart: "web", Version: "3.0.0", Archive: "sha256:c"}, 12))
-	w.refused(w.KeepFingerprint(ctx, "fp", watch.Published{Upstream: "u"}, 13), problem.Invalid, "fingerprint")
+	w.ok(w.KeepFingerprint(ctx, "other", watch.OwnRelease{Project: "a", Chart: "web", Version: "2.0.0", Archive: "sha256:b", LogIndex: 7}))
+	w.ok(w.KeepFingerprint(ctx, "", watch.OwnRelease{Project: "a", Chart: "web", Version: "3.0.0", Archive: "sha256:c", LogIndex: 12}))
+	w.refused(w.KeepFingerprint(ctx, "fp", watch.OwnRelease{LogIndex: 13}), problem.Invalid, "fingerprint")
 	if to, err := w.FingerprintedTo(ctx); err != nil || to != 12 {
 		w.Fatalf("fingerprinted to %d, %v", to, err)
 	}
@@ -170,26 +170,4 @@ func published(w *watcher) {
 		{Project: "demo", Chart: "web", Version: "1.0.0", Archive: sha256Of([]byte("one")), Fingerprint: "fp", FirstSeen: start, Created: start},
 		{Project: "demo", Chart: "web", Version: "2.0.0", Archive: sha256Of([]byte("two")), FirstSeen: start, Created: start, Gone: true},
 	})
-	u, err := w.CreateUpstream(ctx, watch.Upstream{Name: "up", Sources: []watch.Source{indexAt("https://1.example.test"), indexAt("https://2.example.test")}}, by("usr-1"), start)
-	w.ok(err)
-	got, err := w.LeaseSources(ctx, at(0), time.Minute, 10)
-	w.ok(err)
-	for _, l := range got {
-		w.poll(l, at(0), func(p *watch.Poll) {
-			v, plain := listed("web", "1.0.0"), listed("web", "0.9.0")
-			v.Fingerprint, v.Archive, v.Gone = "fp", "sha256:a", true
-			p.Versions = []watch.VersionState{v, plain}
-		})
-	}
-	for fingerprint, want := range map[string][]watch.Published{
-		"fp": {
-			{Project: "a", Chart: "web", Version: "1.0.0", Archive: "sha256:a"}, {Project: "demo", Chart: "web", Version: "1.0.0", Archive: "sha256:a"},
-			{Upstream: u.Name, Chart: "web", Version: "1.0.0", Archive: "sha256:a"},
-		},
-		"other": {{Project: "a", Chart: "web", Version: "2.0.0", Archive: "sha256:b"}}, "none": nil, "": nil,
-	} {
-		got, err := w.Published(ctx, fingerprint)
-		w.ok(err)
-		w.equal(fingerprint, got, want)
-	}
 }

@@ -53,7 +53,6 @@ CREATE TABLE upstream_version (
     version_json {text} NOT NULL,
     PRIMARY KEY (source, chart, version)
 ){clustered};
-CREATE INDEX upstream_version_fingerprint ON upstream_version (fingerprint) WHERE fingerprint <> '';
 
 CREATE TABLE note (
     source     BIGINT NOT NULL,
