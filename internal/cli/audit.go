@@ -40,6 +40,9 @@ func (r auditList) view() view {
 
 func auditSubject(x client.AuditRecord) string {
 	s := x.Resource.Project
+	if s == "" { // what concerns the server as a whole
+		s = cmp.Or(x.Detail["upstream"], x.Detail["deployment"], x.Detail["import"], x.Detail["route"])
+	}
 	if x.Resource.Chart != "" {
 		s += "/" + x.Resource.Chart
 	}

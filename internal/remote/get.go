@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 )
 
 // Get asks for a document that is read whole.
@@ -24,7 +25,7 @@ type Document struct {
 	Body         []byte
 	Header       http.Header
 	ETag         string
-	LastModified string
+	LastModified string // "" too where it cannot tell two states apart, see lastModified
 	URL          string // that answered, after redirects
 	MovedTo      string // URL, where every redirect on the way to it was a permanent one; "" for none
 	Transferred  int64  // bytes of the body as they came
@@ -63,7 +64,7 @@ func (c *Client) Get(ctx context.Context, g Get) (*Document, error) {
 		return nil, settle(err, req.URL)
 	}
 	defer res.Body.Close()
-	d := &Document{Header: res.Header, ETag: res.Header.Get("ETag"), LastModified: res.Header.Get("Last-Modified"), URL: res.Request.URL.String()}
+	d := &Document{Header: res.Header, ETag: res.Header.Get("ETag"), LastModified: lastModified(res.Header), URL: res.Request.URL.String()}
 	if permanent && d.URL != req.URL.String() {
 		d.MovedTo = d.URL
 	}
@@ -78,6 +79,20 @@ func (c *Client) Get(ctx context.Context, g Get) (*Document, error) {
 	at := res.Body.(*body).url
 	d.Body, d.Transferred, err = read(res.Body, isGzip(res.Header), res.ContentLength, g.Limit, at)
 	return d, err
+}
+
+// lastModified is the header's value where it tells the document from a later
+// one: it counts whole seconds, so that of a document which was made in the
+// second of the answer names the next one of that second too (RFC 9110 section
+// 8.8.2.2).
+func lastModified(h http.Header) string {
+	s := h.Get("Last-Modified")
+	modified, err := http.ParseTime(s)
+	answered, errDate := http.ParseTime(h.Get("Date"))
+	if err != nil || errDate != nil || answered.Sub(modified) < time.Second {
+		return ""
+	}
+	return s
 }
 
 func isGzip(h http.Header) bool {

@@ -378,6 +378,22 @@ func TestConditional(t *testing.T) {
 	wants(t, err, problem.Unavailable, "status 304")
 }
 
+// TestLastModified takes a time for a validator only when no later document can
+// have the same.
+func TestLastModified(t *testing.T) {
+	const date, before = "Wed, 21 Oct 2026 07:28:01 GMT", "Wed, 21 Oct 2026 07:28:00 GMT"
+	for _, tt := range []struct{ modified, date, want string }{
+		{before, date, before}, {date, date, ""}, {date, before, ""}, {before, "", ""}, {"yesterday", date, ""}, {"", date, ""},
+	} {
+		h := http.Header{}
+		h.Set("Last-Modified", tt.modified)
+		h.Set("Date", tt.date)
+		if got := lastModified(h); got != tt.want {
+			t.Errorf("modified %q, answered %q: %q, want %q", tt.modified, tt.date, got, tt.want)
+		}
+	}
+}
+
 func TestRefusal(t *testing.T) {
 	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		var code int
