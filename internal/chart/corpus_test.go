@@ -9,35 +9,13 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-)
 
-// corpus returns the folder of real charts beside the repository, or skips.
-func corpus(t testing.TB) string {
-	t.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			break
-		}
-		parent := filepath.Dir(dir)
-		if parent == dir {
-			t.Fatal("no go.mod above the test")
-		}
-		dir = parent
-	}
-	charts := filepath.Join(filepath.Dir(dir), "shared", "corpus", "charts")
-	if _, err := os.Stat(charts); err != nil {
-		t.Skip("SKIPPED: the corpus of real charts (../shared/corpus/charts) is not beside the repository")
-	}
-	return charts
-}
+	"github.com/chartkeep/chartkeep/internal/chart/charttest"
+)
 
 func corpusArchives(t testing.TB) map[string][]byte {
 	t.Helper()
-	root := corpus(t)
+	root := charttest.Corpus(t, "charts")
 	archives := map[string][]byte{}
 	err := filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
 		if err != nil || filepath.Ext(path) != ".tgz" {
@@ -100,7 +78,7 @@ func TestCorpus(t *testing.T) {
 // TestCorpusMutations finds, in pairs of archives of one version, that
 // repacking leaves the content digest alone and that other content does not.
 func TestCorpusMutations(t *testing.T) {
-	cases := filepath.Join(filepath.Dir(corpus(t)), "mutations", "cases")
+	cases := filepath.Join(charttest.Corpus(t, ""), "mutations", "cases")
 	byVersion := map[string][]Archive{}
 	err := filepath.WalkDir(cases, func(path string, _ fs.DirEntry, err error) error {
 		if err != nil || filepath.Ext(path) != ".tgz" {

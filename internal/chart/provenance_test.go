@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/chartkeep/chartkeep/internal/chart/charttest"
 	"github.com/chartkeep/chartkeep/internal/problem"
 )
 
@@ -149,7 +150,7 @@ func TestProvenanceCheck(t *testing.T) {
 
 // TestCorpusProvenance reads what Helm itself signed.
 func TestCorpusProvenance(t *testing.T) {
-	dir := filepath.Join(corpus(t), "helm__helm-signed")
+	dir := filepath.Join(charttest.Corpus(t, "charts"), "helm__helm-signed")
 	for _, file := range []string{"hashtest-1.2.3.tgz", "signtest-0.1.0.tgz"} {
 		archive, err := os.ReadFile(filepath.Join(dir, file))
 		if err != nil {

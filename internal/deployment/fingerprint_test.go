@@ -28,28 +28,6 @@ import (
 	"github.com/chartkeep/chartkeep/internal/chart/charttest"
 )
 
-// corpus is a folder of the real data beside the work tree.
-func corpus(t testing.TB, folder string) string {
-	t.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for ; ; dir = filepath.Dir(dir) {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			break
-		}
-		if dir == filepath.Dir(dir) {
-			t.Fatal("no go.mod above the test")
-		}
-	}
-	path := filepath.Join(dir, "..", "shared", "corpus", folder)
-	if _, err := os.Stat(path); err != nil {
-		t.Skipf("SKIPPED: the real data is missing: %v", err)
-	}
-	return path
-}
-
 // cluster is Helm's storage as Helm 4's code fills it: its loader, what it does
 // to a chart before it renders, its release type. Its storage driver and its
 // actions need a hundred modules more; what they write is in testdata/recorded.
@@ -332,7 +310,7 @@ var every = flag.Bool("every", false, "store every real chart, not every fourth"
 // stored with the archives.
 func TestFingerprintOfCorpus(t *testing.T) {
 	var archives []string
-	err := filepath.WalkDir(corpus(t, "charts"), func(path string, _ os.DirEntry, err error) error {
+	err := filepath.WalkDir(charttest.Corpus(t, "charts"), func(path string, _ os.DirEntry, err error) error {
 		if strings.HasSuffix(path, ".tgz") {
 			archives = append(archives, path)
 		}

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/chartkeep/chartkeep/internal/chart/charttest"
 )
 
 func TestMask(t *testing.T) {
@@ -45,7 +47,7 @@ func TestMask(t *testing.T) {
 
 // TestMaskOfCorpus shows that default values of real charts stay readable.
 func TestMaskOfCorpus(t *testing.T) {
-	matches, err := filepath.Glob(filepath.Join(corpus(t, "charts"), "airflow-helm", "*.tgz"))
+	matches, err := filepath.Glob(filepath.Join(charttest.Corpus(t, "charts"), "airflow-helm", "*.tgz"))
 	if err != nil || len(matches) == 0 {
 		t.Skip("SKIPPED: the charts of airflow-helm are missing")
 	}

@@ -46,7 +46,7 @@ func TestRealChanges(t *testing.T) {
 		"cert-manager-v0.5.2-v0.6.0.json": {"charts/helm__charts/cert-manager-v0.5.2.tgz", "charts/helm__charts/cert-manager-v0.6.0.tgz"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			root := corpusPath(t, "")
+			root := charttest.Corpus(t, "")
 			r, err := CompareArchives(readFile(t, filepath.Join(root, files[0])), readFile(t, filepath.Join(root, files[1])), Options{})
 			if err != nil {
 				t.Fatal(err)

@@ -7,10 +7,12 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/chartkeep/chartkeep/internal/chart/charttest"
 )
 
 func benchmarkPair(b *testing.B, old, new string) {
-	root := corpusPath(b, "charts")
+	root := charttest.Corpus(b, "charts")
 	x, y := readFile(b, filepath.Join(root, old)), readFile(b, filepath.Join(root, new))
 	b.ReportAllocs()
 	start := cpuTime(b)

@@ -17,36 +17,13 @@ import (
 	"helm.sh/helm/v4/pkg/engine"
 
 	"github.com/chartkeep/chartkeep/internal/chart"
+	"github.com/chartkeep/chartkeep/internal/chart/charttest"
 )
 
 var (
 	all  = flag.Bool("all", false, "render and compare every chart of the corpus, not a sample")
 	show = flag.String("show", "", "print the findings of these rules")
 )
-
-// corpusPath returns the folder of real charts beside the repository, or skips.
-func corpusPath(t testing.TB, below string) string {
-	t.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			break
-		}
-		parent := filepath.Dir(dir)
-		if parent == dir {
-			t.Fatal("no go.mod above the test")
-		}
-		dir = parent
-	}
-	path := filepath.Join(filepath.Dir(dir), "shared", "corpus", below)
-	if _, err := os.Stat(path); err != nil {
-		t.Skipf("SKIPPED: real charts (../shared/corpus/%s) are not beside the repository", below)
-	}
-	return path
-}
 
 func readFile(t testing.TB, path string) []byte {
 	t.Helper()
@@ -61,7 +38,7 @@ func readFile(t testing.TB, path string) []byte {
 // their versions.
 func realCharts(t testing.TB) map[string][]string {
 	t.Helper()
-	root := corpusPath(t, "charts")
+	root := charttest.Corpus(t, "charts")
 	files, err := filepath.Glob(filepath.Join(root, "*", "*.tgz"))
 	if err != nil {
 		t.Fatal(err)

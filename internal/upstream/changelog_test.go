@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/chartkeep/chartkeep/internal/chart/charttest"
 )
 
 func TestParseTag(t *testing.T) {
@@ -120,7 +122,7 @@ func TestChangelog(t *testing.T) {
 
 // Changelogs of five projects, whose sections people have marked.
 func TestChangelogCorpus(t *testing.T) {
-	root := corpus(t)
+	root := charttest.Corpus(t, "")
 	f, err := os.Open(filepath.Join(root, "release-notes", "labels.csv"))
 	if err != nil {
 		t.Skipf("NOT TESTED: %v", err)

@@ -3,15 +3,11 @@
 package upstream
 
 import (
-	"archive/tar"
 	"bytes"
-	"compress/gzip"
-	"encoding/csv"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,129 +17,12 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/klauspost/compress/zstd"
 	"sigs.k8s.io/yaml"
+
+	"github.com/chartkeep/chartkeep/internal/chart/charttest"
 )
 
 var table = flag.Bool("table", false, "print the table of docs/upstream.md")
-
-// corpus returns the folder of real data beside the repository, or skips.
-func corpus(t testing.TB) string {
-	t.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			break
-		}
-		parent := filepath.Dir(dir)
-		if parent == dir {
-			t.Fatal("no go.mod above the test")
-		}
-		dir = parent
-	}
-	root := filepath.Join(filepath.Dir(dir), "shared", "corpus")
-	if _, err := os.Stat(filepath.Join(root, "histories")); err != nil {
-		t.Skip("SKIPPED: the histories of real indexes (../shared/corpus/histories) are not beside the repository")
-	}
-	return root
-}
-
-func readIndex(t testing.TB, path string) []byte {
-	t.Helper()
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !strings.HasSuffix(path, ".gz") {
-		return b
-	}
-	z, err := gzip.NewReader(bytes.NewReader(b))
-	if err == nil {
-		b, err = io.ReadAll(z)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
-
-func rows(t testing.TB, b []byte) []map[string]string {
-	t.Helper()
-	all, err := csv.NewReader(bytes.NewReader(b)).ReadAll()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var out []map[string]string
-	for _, r := range all[1:] {
-		m := map[string]string{}
-		for i, name := range all[0] {
-			m[name] = r[i]
-		}
-		out = append(out, m)
-	}
-	return out
-}
-
-// history hands each revision of an index to a function, in the order of
-// ORDER.csv, which is that of the files' names. One is in memory at a time.
-func history(t testing.TB, path string, each func(commit string, text []byte)) {
-	t.Helper()
-	var order []string
-	walk := func(visit func(name string, r io.Reader) error) {
-		t.Helper()
-		f, err := os.Open(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer f.Close()
-		z, err := zstd.NewReader(f, zstd.WithDecoderMaxWindow(128<<20), zstd.WithDecoderConcurrency(1))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer z.Close()
-		for r := tar.NewReader(z); ; {
-			h, err := r.Next()
-			if err == io.EOF {
-				return
-			}
-			if err == nil && h.Typeflag == tar.TypeReg {
-				err = visit(filepath.Base(h.Name), r)
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	commits := map[string]string{}
-	walk(func(name string, r io.Reader) error {
-		if name != "ORDER.csv" {
-			return nil
-		}
-		b, err := io.ReadAll(r)
-		for _, row := range rows(t, b) {
-			order, commits[row["file"]] = append(order, row["file"]), row["commit"]
-		}
-		return err
-	})
-	walk(func(name string, r io.Reader) error {
-		if name == "ORDER.csv" {
-			return nil
-		}
-		if len(order) == 0 || order[0] != name {
-			t.Fatalf("%s does not come where ORDER.csv has it", name)
-		}
-		order = order[1:]
-		b, err := io.ReadAll(r)
-		each(commits[name], b)
-		return err
-	})
-	if len(order) > 0 {
-		t.Fatalf("%s has no %s", path, order[0])
-	}
-}
 
 // seen is what an event says, in the words of mutations.csv.
 type seen struct {
@@ -213,12 +92,12 @@ func cpu(t testing.TB) time.Duration {
 // TestHistories replays real indexes in the order of their publication. The
 // events are those that mutations.csv has, which others found in another way.
 func TestHistories(t *testing.T) {
-	root := corpus(t)
+	root := charttest.Corpus(t, "")
 	b, err := os.ReadFile(filepath.Join(root, "mutations", "mutations.csv"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	mutations := rows(t, b)
+	mutations := charttest.Rows(t, b)
 	kinds := []Kind{Added, Changed, Vanished, Returned, Duplicate, CreatedRewritten, Invalid}
 	var out strings.Builder
 	for _, h := range histories {
@@ -230,7 +109,8 @@ func TestHistories(t *testing.T) {
 			var got, want []seen
 			var took time.Duration
 			counts, revisions, bytesRead, complete := map[Kind]int{}, 0, 0, 0
-			history(t, filepath.Join(root, "histories", h.file+".index-history.tar.zst"), func(commit string, text []byte) {
+			charttest.History(t, filepath.Join(root, "histories", h.file+".index-history.tar.zst"), func(rev charttest.Revision) {
+				commit, text := rev.Commit, rev.Text
 				first := revisions == 0
 				revisions++
 				bytesRead += len(text)
@@ -297,7 +177,7 @@ func TestHistories(t *testing.T) {
 
 // TestCases compares the two sides of each chosen mutation.
 func TestCases(t *testing.T) {
-	root := corpus(t)
+	root := charttest.Corpus(t, "")
 	dirs, err := filepath.Glob(filepath.Join(root, "mutations", "cases", "*"))
 	if err != nil || len(dirs) < 20 {
 		t.Fatalf("%d cases: %v", len(dirs), err)
@@ -321,7 +201,7 @@ func TestCases(t *testing.T) {
 				if len(found) != 1 {
 					t.Fatalf("%d files of side %s", len(found), name)
 				}
-				return readIndex(t, found[0])
+				return charttest.ReadFile(t, found[0])
 			}
 			want := expected(row)
 			old, err := Parse(side("before"), Limits{})
@@ -346,14 +226,14 @@ func TestCases(t *testing.T) {
 // TestRealIndexes reads every real index with the scanner, with the complete
 // reader, as JSON in two layouts, and with Helm's reader: all see the same.
 func TestRealIndexes(t *testing.T) {
-	root := corpus(t)
+	root := charttest.Corpus(t, "")
 	paths, _ := filepath.Glob(filepath.Join(root, "indexes", "*"))
 	if len(paths) < 13 {
 		t.Fatalf("%d indexes", len(paths))
 	}
 	for _, path := range paths {
 		t.Run(filepath.Base(path), func(t *testing.T) {
-			b := readIndex(t, path)
+			b := charttest.ReadFile(t, path)
 			fast, ok := scanYAML(b, DefaultLimits())
 			if !ok {
 				t.Fatal("the scanner gave up")
@@ -440,7 +320,7 @@ func oracle(t testing.TB, b []byte) int {
 }
 
 func largest(b *testing.B) []byte {
-	return readIndex(b, filepath.Join(corpus(b), "indexes", "helm__charts-stable.RECONSTRUCTED.index.yaml.gz"))
+	return charttest.ReadFile(b, filepath.Join(charttest.Corpus(b, ""), "indexes", "helm__charts-stable.RECONSTRUCTED.index.yaml.gz"))
 }
 
 func BenchmarkParse(b *testing.B) {

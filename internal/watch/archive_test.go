@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/chartkeep/chartkeep/internal/chart"
+	"github.com/chartkeep/chartkeep/internal/chart/charttest"
 	"github.com/chartkeep/chartkeep/internal/problem"
 	"github.com/chartkeep/chartkeep/internal/upstream"
 	"github.com/chartkeep/chartkeep/internal/watch"
@@ -19,7 +20,7 @@ import (
 // TestCases polls the two sides of each chosen mutation, with the archives
 // where they are there, and looks how it is told.
 func TestCases(t *testing.T) {
-	root := corpus(t)
+	root := charttest.Corpus(t, "")
 	dirs, err := filepath.Glob(filepath.Join(root, "mutations", "cases", "*"))
 	if err != nil || len(dirs) < 20 {
 		t.Fatalf("%d cases: %v", len(dirs), err)
@@ -56,7 +57,7 @@ func playCase(t *testing.T, dir string, row map[string]string) {
 		if len(found) != 1 {
 			t.Fatalf("%d files of side %s", len(found), side)
 		}
-		x, err := upstream.Parse(readIndex(t, found[0]), upstream.Limits{})
+		x, err := upstream.Parse(charttest.ReadFile(t, found[0]), upstream.Limits{})
 		w.sources.answer(home, func(watch.Validators) (watch.Found, error) {
 			if err != nil {
 				return watch.Found{}, err

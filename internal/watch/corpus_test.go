@@ -1,133 +1,22 @@
 package watch_test
 
 import (
-	"archive/tar"
-	"bytes"
-	"compress/gzip"
-	"encoding/csv"
 	"flag"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
-	"github.com/klauspost/compress/zstd"
-
+	"github.com/chartkeep/chartkeep/internal/chart/charttest"
 	"github.com/chartkeep/chartkeep/internal/upstream"
 	"github.com/chartkeep/chartkeep/internal/watch"
 )
 
 var table = flag.Bool("table", false, "print the table of the replay")
-
-// corpus returns the folder of real data beside the repository, or skips.
-func corpus(t testing.TB) string {
-	t.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			break
-		}
-		if dir == filepath.Dir(dir) {
-			t.Fatal("no go.mod above the test")
-		}
-		dir = filepath.Dir(dir)
-	}
-	root := filepath.Join(filepath.Dir(dir), "shared", "corpus")
-	if _, err := os.Stat(filepath.Join(root, "histories")); err != nil {
-		t.Skip("SKIPPED: the histories of real indexes (../shared/corpus/histories) are not beside the repository")
-	}
-	return root
-}
-
-func rows(t testing.TB, b []byte) []map[string]string {
-	t.Helper()
-	all, err := csv.NewReader(bytes.NewReader(b)).ReadAll()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var out []map[string]string
-	for _, r := range all[1:] {
-		m := map[string]string{}
-		for i, name := range all[0] {
-			m[name] = r[i]
-		}
-		out = append(out, m)
-	}
-	return out
-}
-
-// revision is one state of an index, as it was published.
-type revision struct {
-	commit string
-	at     time.Time
-	text   []byte
-}
-
-// history hands out the revisions of an index in the order of ORDER.csv.
-func history(t testing.TB, path string, each func(revision)) {
-	t.Helper()
-	walk := func(visit func(name string, r io.Reader) error) {
-		f, err := os.Open(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer f.Close()
-		z, err := zstd.NewReader(f, zstd.WithDecoderMaxWindow(128<<20), zstd.WithDecoderConcurrency(1))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer z.Close()
-		for r := tar.NewReader(z); ; {
-			h, err := r.Next()
-			if err == io.EOF {
-				return
-			}
-			if err == nil && h.Typeflag == tar.TypeReg {
-				err = visit(filepath.Base(h.Name), r)
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	order := map[string]revision{}
-	walk(func(name string, r io.Reader) error {
-		if name != "ORDER.csv" {
-			return nil
-		}
-		b, err := io.ReadAll(r)
-		for _, row := range rows(t, b) {
-			unix, _ := strconv.ParseInt(row["unix_time"], 10, 64)
-			order[row["file"]] = revision{commit: row["commit"], at: time.Unix(unix, 0).UTC()}
-		}
-		return err
-	})
-	if len(order) == 0 {
-		t.Fatalf("%s has no order", path)
-	}
-	walk(func(name string, r io.Reader) error {
-		if name == "ORDER.csv" {
-			return nil
-		}
-		rev, ok := order[name]
-		if !ok {
-			t.Fatalf("%s is not in ORDER.csv", name)
-		}
-		var err error
-		rev.text, err = io.ReadAll(r)
-		each(rev)
-		return err
-	})
-}
 
 // told is what an event says, in the words of mutations.csv.
 type told struct{ Commit, Kind, Chart, Version, Old, New string }
@@ -224,12 +113,12 @@ var beside = []watch.EventKind{
 // in the order and at the times of their publication, one poll for a revision.
 // The events are those of mutations.csv, which others found in another way.
 func TestReplay(t *testing.T) {
-	root := corpus(t)
+	root := charttest.Corpus(t, "")
 	b, err := os.ReadFile(filepath.Join(root, "mutations", "mutations.csv"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	mutations := rows(t, b)
+	mutations := charttest.Rows(t, b)
 	for _, h := range histories {
 		t.Run(h.file, func(t *testing.T) {
 			if (h.file == "argo" || h.file == "jenkins") && !*table {
@@ -245,9 +134,9 @@ func TestReplay(t *testing.T) {
 			var got []told
 			var last time.Time
 			began, revisions, counts := cpu(t), 0, map[watch.EventKind]int{}
-			history(t, filepath.Join(root, "histories", h.file+".index-history.tar.zst"), func(rev revision) {
+			charttest.History(t, filepath.Join(root, "histories", h.file+".index-history.tar.zst"), func(rev charttest.Revision) {
 				if revisions++; revisions == 1 {
-					w.now, last = rev.at, rev.at.Add(-time.Second)
+					w.now, last = rev.Time, rev.Time.Add(-time.Second)
 					w.watches(keep(watch.KeepNone))
 				}
 				got = append(got, w.replay(t, rev, last, counts)...)
@@ -287,16 +176,16 @@ func TestReplay(t *testing.T) {
 }
 
 // replay polls one revision at its time and returns what is told of it.
-func (w *world) replay(t *testing.T, rev revision, last time.Time, counts map[watch.EventKind]int) []told {
+func (w *world) replay(t *testing.T, rev charttest.Revision, last time.Time, counts map[watch.EventKind]int) []told {
 	t.Helper()
-	x, err := upstream.Parse(rev.text, upstream.Limits{})
+	x, err := upstream.Parse(rev.Text, upstream.Limits{})
 	w.sources.answer(home, func(watch.Validators) (watch.Found, error) {
 		if err != nil {
 			return watch.Found{}, err
 		}
 		return watch.Found{Index: &x}, nil
 	})
-	if w.now = rev.at; !w.now.After(last) {
+	if w.now = rev.Time; !w.now.After(last) {
 		w.now = last.Add(time.Second) // commits of one moment
 	}
 	w.ok(w.PollNow(w.ctx, boss, "up"))
@@ -307,7 +196,7 @@ func (w *world) replay(t *testing.T, rev revision, last time.Time, counts map[wa
 	for _, e := range w.since(before) {
 		counts[e.Kind]++
 		if !slices.Contains(beside, e.Kind) {
-			out = append(out, toldOf(rev.commit, e))
+			out = append(out, toldOf(rev.Commit, e))
 		}
 	}
 	return out
@@ -343,23 +232,4 @@ func cpu(t testing.TB) time.Duration {
 		t.Fatal(err)
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
-func readIndex(t testing.TB, path string) []byte {
-	t.Helper()
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !strings.HasSuffix(path, ".gz") {
-		return b
-	}
-	z, err := gzip.NewReader(bytes.NewReader(b))
-	if err == nil {
-		b, err = io.ReadAll(z)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
 }

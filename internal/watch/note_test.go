@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chartkeep/chartkeep/internal/chart/charttest"
 	"github.com/chartkeep/chartkeep/internal/digest"
 	"github.com/chartkeep/chartkeep/internal/upstream"
 	"github.com/chartkeep/chartkeep/internal/watch"
@@ -200,7 +201,7 @@ func TestGoneQuiet(t *testing.T) {
 
 // TestAirflowIsQuiet reads the index of airflow-helm as it was in May 2024.
 func TestAirflowIsQuiet(t *testing.T) {
-	b := readIndex(t, corpus(t)+"/indexes/airflow-helm__charts.index.yaml")
+	b := charttest.ReadFile(t, charttest.Corpus(t, "")+"/indexes/airflow-helm__charts.index.yaml")
 	x, err := upstream.Parse(b, upstream.Limits{})
 	if err != nil {
 		t.Fatal(err)

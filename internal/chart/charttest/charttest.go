@@ -1,4 +1,5 @@
-// Package charttest makes small chart archives for tests.
+// Package charttest makes small chart archives for tests, and reads the real
+// ones beside the repository.
 //
 // The archives are made as Helm packs them: one gzip member, one tar stream
 // of regular files under one folder. They are deterministic: the same
