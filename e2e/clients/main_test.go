@@ -103,12 +103,12 @@ func newShell(t testing.TB) *shell {
 // try runs a client and returns all that it said.
 func (sh *shell) try(name string, args ...string) (string, error) {
 	sh.t.Helper()
-	ctx, cancel := context.WithTimeout(sh.t.Context(), 2*time.Minute)
-	defer cancel()
 	path := name
 	if programs[name] != "" {
 		path = program(sh.t, name)
 	}
+	ctx, cancel := context.WithTimeout(sh.t.Context(), 2*time.Minute) // building it has its own time
+	defer cancel()
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Dir, cmd.Env = sh.dir, sh.env
 	out, err := cmd.CombinedOutput()

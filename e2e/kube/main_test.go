@@ -170,14 +170,14 @@ func newShell(t *testing.T) *shell {
 // wrote to its two outputs.
 func (sh *shell) try(name string, args ...string) (stdout, stderr string, err error) {
 	sh.t.Helper()
-	ctx, cancel := context.WithTimeout(sh.t.Context(), 2*time.Minute)
-	defer cancel()
 	path := daemontest.Program(sh.t)
 	if name != "chartkeep" {
 		if path, err = program(name); err != nil {
 			daemontest.Missing(sh.t, "%s cannot be built from its module: %v", name, err)
 		}
 	}
+	ctx, cancel := context.WithTimeout(sh.t.Context(), 2*time.Minute) // building it has its own time
+	defer cancel()
 	cmd := exec.CommandContext(ctx, path, args...)
 	var out, errs strings.Builder
 	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = sh.dir, sh.env, &out, &errs
