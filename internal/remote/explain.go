@@ -109,10 +109,7 @@ func unavailable(err error, at string) *problem.Error {
 
 // secure explains what TLS refuses; nil for anything else.
 func secure(err error, at string, cred *credential) *problem.Error {
-	name := "a credential for this host"
-	if cred != nil {
-		name = "credential " + cred.name
-	}
+	name := cred.title()
 	unknown, isUnknown := errors.AsType[x509.UnknownAuthorityError](err)
 	_, isName := errors.AsType[x509.HostnameError](err)
 	_, isRecord := errors.AsType[tls.RecordHeaderError](err)
@@ -141,13 +138,26 @@ func secure(err error, at string, cred *credential) *problem.Error {
 		return trouble("remote-tls", "%s does not speak TLS", at).Suggest("check the port, or use http")
 	case strings.Contains(err.Error(), "client conn could not be established"):
 		// What HTTP/2 makes of an alert that comes before the first request.
-		return trouble("remote-tls", "%s ended the connection as soon as it was made", at).
-			Suggest("if the server wants a client certificate, put it into cert_file and key_file of %s in the credentials file", name)
+		return uncertified(at, cred)
 	case isAlert, isOp && remote.Op == "remote error":
 		return problem.New(problem.Denied, "remote-tls", "%s refused the TLS connection", at).
 			Suggest("if the server wants a client certificate, put it into cert_file and key_file of %s in the credentials file", name)
 	}
 	return nil
+}
+
+// title names a credential in a sentence; nil is one that should be there.
+func (c *credential) title() string {
+	if c == nil {
+		return "a credential for this host"
+	}
+	return "credential " + c.name
+}
+
+// uncertified explains a connection that ended before anything was said on it.
+func uncertified(at string, cred *credential) *problem.Error {
+	return trouble("remote-tls", "%s ended the connection as soon as it was made", at).
+		Suggest("if the server wants a client certificate, put it into cert_file and key_file of %s in the credentials file", cred.title())
 }
 
 // malformed explains what is no HTTP, and everything else. The standard library

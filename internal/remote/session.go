@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -87,6 +88,9 @@ func (s *session) roundTrip(req *http.Request) (*http.Response, error) {
 	res, err := route.transport.RoundTrip(out)
 	if err != nil {
 		err = explain(ctx, err, s.shown(req.URL), s.cred)
+		if p, ok := problem.As(err); ok && p.Rule == "remote-cut" && route.asked.Load() {
+			err = uncertified(s.shown(req.URL), s.cred).Because(err)
+		}
 		end()
 		return nil, err
 	}
@@ -133,6 +137,10 @@ func (s *session) authorize(req *http.Request, covered bool) error {
 type route struct {
 	transport *http.Transport
 	files     [sha256.Size]byte
+	// asked says that a server wanted a client certificate, and there is none.
+	// With TLS 1.3 it may say so after the first request was sent, and whether
+	// its alert or the broken connection is seen first is chance.
+	asked atomic.Bool
 }
 
 // route returns the transport for a request. The client certificate of the
@@ -171,7 +179,14 @@ func (c *Client) route(cred *credential, covered bool) (*route, error) {
 	if cred != nil && cred.proxy != nil {
 		proxy = http.ProxyURL(cred.proxy)
 	}
-	r := &route{files: sum, transport: c.transport(conf, proxy)}
+	r := &route{files: sum}
+	if conf.Certificates == nil {
+		conf.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			r.asked.Store(true)
+			return new(tls.Certificate), nil
+		}
+	}
+	r.transport = c.transport(conf, proxy)
 	c.routes[key] = r
 	return r, nil
 }
