@@ -29,6 +29,7 @@ const (
 	UpstreamWrite    Action = "upstream.write"
 	DeploymentWrite  Action = "deployment.write"
 	RouteWrite       Action = "route.write"
+	AdvisoryWrite    Action = "advisory.write"
 	UpgradePlan      Action = "upgrade.plan"
 	UpgradeReview    Action = "upgrade.review"
 	UpgradeApprove   Action = "upgrade.approve"
@@ -79,6 +80,7 @@ var actionTable = [...]ActionInfo{
 	{UpstreamWrite, ReachProject, "change the watched upstreams", false},
 	{DeploymentWrite, ReachProject, "record what runs where", false},
 	{RouteWrite, ReachProject, "decide who is told of events", false},
+	{AdvisoryWrite, ReachProject, "import advisories and ask for waivers", false},
 	{UpgradePlan, ReachChart, "plan upgrades", false},
 	{UpgradeReview, ReachChart, "review upgrades", false},
 	{UpgradeApprove, ReachChart, "approve upgrades", true},

@@ -43,14 +43,14 @@ var roleTable = [...]roleRow{
 	{RoleMaintainer, "publisher that also yanks, archives pre-releases, imports history, asks for tombstones, and deletes in projects of kind artifacts",
 		publisherSet | setOf(ChartYank, ChartUnyank, ChartArchive, HistoryImport, ArtifactDelete, TombstoneRequest)},
 	{RoleReleaseManager, "watches upstreams and plans, reviews and applies upgrades; does not approve them",
-		readerSet | setOf(PolicyRead, WatchRead, UpstreamWrite, DeploymentWrite, RouteWrite, UpgradePlan, UpgradeReview, UpgradeApply)},
+		readerSet | setOf(PolicyRead, WatchRead, UpstreamWrite, DeploymentWrite, RouteWrite, AdvisoryWrite, UpgradePlan, UpgradeReview, UpgradeApply)},
 	{RoleApprover, "approves upgrades and tombstones that others asked for; people only",
 		readerSet | setOf(PolicyRead, WatchRead, UpgradeApprove, TombstoneApprove)},
 	{RoleAuditor, "reads everything, the audit trail and the log included; writes nothing", auditorSet},
 	{RoleProjectOwner, "decides on members, tokens, keys, policy and upstreams of a project; does not push",
-		auditorSet | setOf(PolicyWrite, MemberWrite, TokenWrite, KeyWrite, UpstreamWrite, DeploymentWrite, RouteWrite)},
+		auditorSet | setOf(PolicyWrite, MemberWrite, TokenWrite, KeyWrite, UpstreamWrite, DeploymentWrite, RouteWrite, AdvisoryWrite)},
 	{RoleInstanceAdmin, "runs the server: projects, accounts and any grant; does not push",
-		auditorSet | setOf(PolicyWrite, MemberWrite, TokenWrite, KeyWrite, UpstreamWrite, DeploymentWrite, RouteWrite, ProjectCreate, InstanceAdmin)},
+		auditorSet | setOf(PolicyWrite, MemberWrite, TokenWrite, KeyWrite, UpstreamWrite, DeploymentWrite, RouteWrite, AdvisoryWrite, ProjectCreate, InstanceAdmin)},
 }
 
 // roleIndex finds a role in roleTable; it is never written to.

@@ -57,6 +57,23 @@ const (
 	RouteAdded         Name = "route.added"
 	RouteRemoved       Name = "route.removed"
 
+	FeedAdded        Name = "feed.added"
+	FeedSet          Name = "feed.set"
+	FeedRemoved      Name = "feed.removed"
+	FeedImported     Name = "feed.imported"
+	DecisionSet      Name = "decision.policy-set"
+	WindowSet        Name = "window.set"
+	WindowRemoved    Name = "window.removed"
+	WaiverRequested  Name = "waiver.requested"
+	WaiverApproved   Name = "waiver.approved"
+	WaiverEnded      Name = "waiver.ended"
+	ReviewSigned     Name = "review.signed"
+	ReviewDeclined   Name = "review.declined"
+	UpgradePlanned   Name = "upgrade.planned"
+	UpgradeDismissed Name = "upgrade.dismissed"
+	TrackerAdded     Name = "tracker.added"
+	TrackerRemoved   Name = "tracker.removed"
+
 	IntegrityMismatch Name = "integrity.mismatch"
 	IntegrityMissing  Name = "integrity.missing"
 	LogRollback       Name = "log.rollback-detected"
@@ -128,6 +145,22 @@ var definitions = [...]Definition{
 	{DeploymentSet, "what people say of a deployment was changed", Notice, false},
 	{RouteAdded, "events are sent to somebody from now on", Notice, false},
 	{RouteRemoved, "events are sent to somebody no more", Notice, false},
+	{FeedAdded, "a feed of advisories is read from now on", Notice, false},
+	{FeedSet, "where or how often a feed of advisories is read was changed", Notice, false},
+	{FeedRemoved, "a feed of advisories counts no more", Notice, false},
+	{FeedImported, "a feed of advisories was imported", Info, false},
+	{DecisionSet, "the policy by which deadlines are decided was changed", Alert, true},
+	{WindowSet, "when changes are allowed or forbidden was changed", Notice, false},
+	{WindowRemoved, "a window or a freeze was removed", Notice, false},
+	{WaiverRequested, "somebody asked to let a finding be for a time", Notice, false},
+	{WaiverApproved, "a finding is let be for a time", Alert, true},
+	{WaiverEnded, "a waiver was taken back", Notice, false},
+	{ReviewSigned, "a person accepted the review of an upgrade", Notice, false},
+	{ReviewDeclined, "a person declined the review of an upgrade", Notice, false},
+	{UpgradePlanned, "a person accepted the plan of an upgrade", Notice, false},
+	{UpgradeDismissed, "an upgrade was dismissed with a reason", Notice, false},
+	{TrackerAdded, "tickets are made in a tracker from now on", Notice, false},
+	{TrackerRemoved, "tickets are made in a tracker no more", Notice, false},
 	{IntegrityMismatch, "stored bytes do not have the digest in the log", Alert, true},
 	{IntegrityMissing, "bytes of a release are gone from the store", Alert, true},
 	{LogRollback, "the database is behind a checkpoint that was published", Alert, true},

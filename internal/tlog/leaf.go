@@ -24,6 +24,7 @@ const (
 	TypeProject     = "chartkeep/project/v1"
 	TypeAudit       = "chartkeep/audit/v1"
 	TypeObservation = "chartkeep/upstream/v1"
+	TypeSignoff     = "chartkeep/signoff/v1"
 )
 
 // Leaf is an entry of the log: a fact that Chartkeep cannot take back.
@@ -70,6 +71,8 @@ func ParseLeaf(text []byte) (Leaf, error) {
 		return parseLeaf[Audit](rest)
 	case TypeObservation:
 		return parseLeaf[Observation](rest)
+	case TypeSignoff:
+		return parseLeaf[Signoff](rest)
 	}
 	return nil, problem.New(problem.Unsupported, "leaf-type", "the log entry is not of a type that this version knows").
 		With("first line", "%.64q", typ).Suggest("use a newer chartkeep")

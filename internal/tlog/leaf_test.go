@@ -73,6 +73,10 @@ func leaves() map[string]tlog.Leaf {
 			Upstream: "airflow", Source: "https://charts.example.com/a b/index.yaml", Chart: "caf\u00e9 chart", Version: "8.9.0", Observed: tlog.ObservedChanged,
 			Archive: digest("sha256", "1"), Content: digest("sha256", "2"), Created: noon.AddDate(-6, 0, 0), Time: noon,
 		},
+		"signoff": tlog.Signoff{
+			Deployment: "prod/data/airflow", Chart: "airflow", From: "8.8.0", To: "8.9.0", Archive: digest("sha256", "1"), Review: digest("sha256", "2"),
+			Role: "security", Said: tlog.SignoffAccepted, Text: digest("sha256", "3"), Signer: me, Time: noon,
+		},
 		"upstream-bare": tlog.Observation{Upstream: "airflow", Source: "oci://charts.example.com/airflow", Observed: tlog.ObservedSeen, Time: noon},
 	}
 }
@@ -119,6 +123,7 @@ func TestLeafFieldsAreWritten(t *testing.T) {
 	words := map[string]string{ // what else the fields with a narrow form can hold
 		".Kind": tlog.AttachSignature, ".Visibility": "public", ".Action": tlog.ProjectSet,
 		".State": "importing", ".Reason": "other", ".Observed": tlog.ObservedReturned, ".Source.Commit": strings.Repeat("b", 64),
+		".Role": "reviewer", ".Said": tlog.SignoffDeclined,
 		".Release.Source.Commit": strings.Repeat("b", 64),
 	}
 	for name, leaf := range leaves() {

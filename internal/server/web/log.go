@@ -150,6 +150,9 @@ func (f *frame) entry(index int64, text []byte) entryRow {
 		if f.Watch {
 			row.AboutURL = versionPath(f.Base, l.Upstream, l.Chart, l.Version)
 		}
+	case tlog.Signoff:
+		row.Kind, row.Bad = "review "+l.Said, l.Said == tlog.SignoffDeclined
+		row.About, row.Note = shown(l.Deployment, maxName), chartVersion(l.Chart, l.From)+" to "+shown(l.To, maxName)+", as "+l.Role
 	case tlog.Audit:
 		row.Kind, row.About = "audit checkpoint", plural(int(l.Size), "audit event")
 	}
