@@ -14,7 +14,7 @@ import (
 // without it.
 // Cost: linear in the objects, and in the rights of their roles.
 func Compare(old, new []Object) []Finding {
-	c := comparison{old: old, new: new, pairs: match(old, new)}
+	c := comparer{old: old, new: new, pairs: match(old, new)}
 	for _, p := range c.pairs {
 		switch {
 		case p.old == nil:
@@ -32,7 +32,7 @@ func Compare(old, new []Object) []Finding {
 	return c.found.sorted()
 }
 
-type comparison struct {
+type comparer struct {
 	old, new []Object
 	pairs    []pair
 	found    findings
@@ -154,7 +154,7 @@ func stem(name string) string {
 }
 
 // added says what a new object does.
-func (c *comparison) added(o Object) {
+func (c *comparer) added(o Object) {
 	severity, message := Info, "is new"
 	switch {
 	case len(o.Hooks) > 0 && !o.IsTest():
@@ -185,7 +185,7 @@ func (c *comparison) added(o Object) {
 }
 
 // removed says what goes with an object.
-func (c *comparison) removed(o Object) {
+func (c *comparer) removed(o Object) {
 	add := func(rule string, s Severity, message string) { c.found.add(rule, s, o.ID(), message, "", "") }
 	keep := str(o.Fields, "metadata", "annotations", "helm.sh/resource-policy") == "keep"
 	switch {
@@ -211,7 +211,7 @@ func (c *comparison) removed(o Object) {
 }
 
 // changed says what differs in an object.
-func (c *comparison) changed(old, new Object) {
+func (c *comparer) changed(old, new Object) {
 	if !slices.Equal(old.Hooks, new.Hooks) {
 		severity, message := Low, "runs as other hooks"
 		switch {
@@ -235,14 +235,14 @@ func (c *comparison) changed(old, new Object) {
 }
 
 // apiOf finds an API that Kubernetes has removed.
-func (c *comparison) apiOf(o Object) {
+func (c *comparer) apiOf(o Object) {
 	if in, replacement, gone := RemovedIn(o.Group, o.Version, o.Kind); gone {
 		c.found.add("api-removed", High, o.ID(), fmt.Sprintf("is written in %s, which Kubernetes %s removed; its replacement is %s", o.APIVersion(), in, replacement), "", o.APIVersion())
 	}
 }
 
 // images compares what two states of an object run.
-func (c *comparison) images(old, new Object) {
+func (c *comparer) images(old, new Object) {
 	keyOf := func(i Image) string {
 		if i.Container != "" && strings.HasSuffix(i.Path, ".image") {
 			return strings.TrimRight(i.Path[:strings.LastIndex(i.Path, "[")], "]") + "[" + i.Container + "]"
@@ -320,7 +320,7 @@ func older(tag, than string) bool {
 }
 
 // tokens compares the service accounts of an object's pods.
-func (c *comparison) tokens(old, new Object) {
+func (c *comparer) tokens(old, new Object) {
 	oldPods, newPods := podsOf(old), podsOf(new)
 	if len(oldPods) == 0 || len(oldPods) != len(newPods) {
 		return

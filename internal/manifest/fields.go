@@ -152,7 +152,7 @@ func amount(s string) (float64, bool) {
 
 // fields says what changed in an object, field by field. What no rule knows is
 // told in one finding, so that no change goes untold.
-func (c *comparison) fields(old, new Object, changes []change) {
+func (c *comparer) fields(old, new Object, changes []change) {
 	id := new.ID()
 	var rest, keys []string
 	frozen, _ := truth(old.Fields, "immutable")
@@ -227,7 +227,7 @@ func shown(path string, v any) string {
 }
 
 // definition compares two states of a custom resource's definition.
-func (c *comparison) definition(old, new Object) {
+func (c *comparer) definition(old, new Object) {
 	was, is := crdVersions(old), crdVersions(new)
 	id := new.ID()
 	for _, name := range slices.Sorted(maps.Keys(was)) {

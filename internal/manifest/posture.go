@@ -8,7 +8,7 @@ import (
 )
 
 // rights compares what may be done, by whom.
-func (c *comparison) rights() {
+func (c *comparer) rights() {
 	old, new := Rights(c.old), Rights(c.new)
 	was := map[string]Right{}
 	for _, r := range old {
@@ -51,7 +51,7 @@ func allRules(rights []Right) []Rule {
 }
 
 // widened finds what a role allows that it did not allow before.
-func (c *comparison) widened(o, n Right, there bool, old []Rule) {
+func (c *comparer) widened(o, n Right, there bool, old []Rule) {
 	if there && n.Cluster && !o.Cluster && len(n.Rules) > 0 {
 		if rights, ok := apart(n.Rules); ok && len(rights) > 0 {
 			c.found.add("rights-widened", worst(rights, true), n.Role, "allows in the whole cluster what it allowed in one namespace: "+describe(rights)+who(n), "", "")
@@ -94,7 +94,7 @@ func who(r Right) string {
 	return ""
 }
 
-func (c *comparison) narrowed(o, n Right) {
+func (c *comparer) narrowed(o, n Right) {
 	if lost, ok := beyond(n.Rules, o.Rules); ok && len(lost) > 0 {
 		c.found.add("rights-narrowed", Info, n.Role, "allows no more to "+describe(lost), describe(lost), "")
 	}
@@ -110,7 +110,7 @@ var powerful = map[string]Severity{"cluster-admin": Critical, "admin": High, "ed
 var everyone = nameSet("Group/system:unauthenticated Group/system:authenticated User/system:anonymous Group/system:serviceaccounts")
 
 // bound finds new subjects of a role.
-func (c *comparison) bound(o, n Right, there bool) {
+func (c *comparer) bound(o, n Right, there bool) {
 	for _, s := range missing(n.Subjects, o.Subjects) {
 		_, name, _ := strings.Cut(n.Role, "/")
 		severity, known := powerful[name]
@@ -144,7 +144,7 @@ func missing(list, from []string) []string {
 }
 
 // exposure compares who can reach what runs.
-func (c *comparison) exposure() {
+func (c *comparer) exposure() {
 	old, oldWhy := ExposureOf(c.old)
 	new, newWhy := ExposureOf(c.new)
 	severity := Medium
@@ -236,7 +236,7 @@ func byRule(violations []Violation) string {
 }
 
 // podSecurity compares which rules of the Pod Security Standards are broken.
-func (c *comparison) podSecurity() {
+func (c *comparer) podSecurity() {
 	for _, p := range c.pairs {
 		if p.new == nil {
 			continue
@@ -300,7 +300,7 @@ func sameContainers(v Violation, o Object) bool {
 }
 
 // secrets finds secrets that have come into the open.
-func (c *comparison) secrets() {
+func (c *comparer) secrets() {
 	for _, p := range c.pairs {
 		if p.new == nil {
 			continue
@@ -334,7 +334,7 @@ func (f *findings) addExposed(e Exposed) {
 // clear and known credentials, movable images, APIs that the given version of
 // Kubernetes does not serve ("" stands for any).
 func Inspect(objects []Object, kubeVersion string) []Finding {
-	c := comparison{new: objects}
+	c := comparer{new: objects}
 	for i := range objects {
 		c.pairs = append(c.pairs, pair{nil, &objects[i]})
 	}
