@@ -1,0 +1,185 @@
+package upgrade
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/chartkeep/chartkeep/internal/chart"
+	"github.com/chartkeep/chartkeep/internal/deployment"
+	"github.com/chartkeep/chartkeep/internal/manifest"
+	"github.com/chartkeep/chartkeep/internal/problem"
+	"github.com/chartkeep/chartkeep/internal/watch"
+)
+
+// maxOptions bounds how many versions of a chart are compared for one
+// deployment; each costs two renderings the first time.
+const maxOptions = 8
+
+// option is a version that a deployment could move to, compared.
+type option struct {
+	deployment.Published
+	bytes bytesOf
+	pair  *pair // nil where it could not be compared
+	found found // what would be open
+	why   string
+}
+
+// newer are the versions that a deployment could move to, the least first: of
+// each minor version the newest patch, and of those the own, the next three, and
+// the newest four. Pre-releases are for those who run one; versions that are
+// listed no more, and bytes that were replaced, are for nobody.
+func newer(list []deployment.Published, current string) []deployment.Published {
+	key, at := chart.LenientVersion(current)
+	if key == "" {
+		return nil
+	}
+	pre := strings.Contains(key, "-")
+	byLine := map[string]deployment.Published{}
+	order := func(p *deployment.Published) string {
+		_, sortKey := chart.LenientVersion(p.Version)
+		return sortKey
+	}
+	for _, p := range list {
+		k, sortKey := chart.LenientVersion(p.Version)
+		if k == "" || sortKey <= at || p.Gone || p.Earlier || strings.Contains(k, "-") && !pre {
+			continue
+		}
+		parts := strings.SplitN(k, ".", 3)
+		line := strings.Join(parts[:min(len(parts), 2)], ".")
+		if old, ok := byLine[line]; !ok || order(&old) < sortKey {
+			byLine[line] = p
+		}
+	}
+	out := make([]deployment.Published, 0, len(byLine))
+	for _, p := range byLine {
+		out = append(out, p)
+	}
+	slices.SortFunc(out, func(a, b deployment.Published) int { return strings.Compare(order(&a), order(&b)) })
+	if len(out) > maxOptions {
+		out = slices.Concat(out[:maxOptions/2], out[len(out)-maxOptions/2:])
+	}
+	return out
+}
+
+// weigh compares the versions that a deployment could move to with what it
+// runs. The error is our own; a version that cannot be had or rendered says so.
+func (s *Service) weigh(ctx context.Context, is *state, d *watch.Deployment, running bytesOf, versions []deployment.Published) ([]option, error) {
+	out := make([]option, 0, len(versions))
+	for _, v := range versions {
+		o, err := s.option(ctx, is, d, running, v)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, o)
+	}
+	return out, nil
+}
+
+func (s *Service) option(ctx context.Context, is *state, d *watch.Deployment, running bytesOf, v deployment.Published) (option, error) {
+	o := option{Published: v}
+	archive, digest, err := s.watch.FetchArchive(ctx, v)
+	if ctx.Err() != nil {
+		return o, ctx.Err()
+	}
+	if err != nil {
+		o.why = "its archive could not be had: " + sayError(err)
+		return o, nil
+	}
+	o.bytes = bytesOf{digest, archive}
+	o.Archive = digest
+	if o.pair, err = s.compare(ctx, d, running, o.bytes); err != nil {
+		if _, ok := problem.As(err); !ok {
+			return o, err
+		}
+		o.pair, o.why = nil, "it could not be compared: "+sayError(err)
+		return o, nil
+	}
+	if !o.pair.known[1] {
+		o.why = "it does not render with these values: " + o.pair.reason
+	}
+	o.found = is.look(o.pair.images[1], repositories(d), d.Chart.Name, v.Version)
+	return o, nil
+}
+
+// repositories are the addresses that a deployment's chart is known to come
+// from.
+func repositories(d *watch.Deployment) []string {
+	if d.Chart.Repository == "" {
+		return nil
+	}
+	return []string{d.Chart.Repository}
+}
+
+// readBlob reads an archive by digest, within the limits of charts.
+func (s *Service) readBlob(ctx context.Context, digest string) ([]byte, error) {
+	r, err := s.registry.OpenBlob(ctx, digest)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	limit := s.render.Archive.Archive
+	if limit == 0 {
+		limit = manifest.DefaultLimits().Archive.Archive
+	}
+	var b bytes.Buffer
+	n, err := io.Copy(&b, io.LimitReader(r, limit+1))
+	if err != nil {
+		return nil, fmt.Errorf("read archive %s: %w", digest, err)
+	}
+	if n > limit {
+		return nil, problem.New(problem.TooLarge, "archive-size", "the archive has more than %d bytes", limit)
+	}
+	return b.Bytes(), nil
+}
+
+// closes reports whether an option closes a finding for certain: it is compared,
+// and its images and advisories are known. An image of it that nobody knows
+// could be where the finding went, when it is an image of the same component.
+func (o *option) closes(f *Finding) bool {
+	if o.pair == nil || !o.pair.known[1] {
+		return false
+	}
+	switch f.Kind {
+	case OfPosture:
+		return !slices.ContainsFunc(o.pair.posture[1], func(m manifest.Finding) bool { return m.Rule+" in "+m.Object == f.Key })
+	case OfHardening:
+		return false // it is offered there, not used
+	}
+	if o.found.byKey[f.Key] != nil {
+		return false
+	}
+	// The image may be there with a tag that cannot be read: not known to be
+	// closed.
+	for _, u := range o.found.unknown {
+		if slices.ContainsFunc(f.Images, func(ref string) bool { return sameRepository(ref, u.Image) }) {
+			return false
+		}
+	}
+	return true
+}
+
+// sameRepository reports whether two references name the same image but for tag
+// and digest.
+func sameRepository(a, b string) bool {
+	x, _, _ := manifest.ImageName(a)
+	y, _, _ := manifest.ImageName(b)
+	return x == y
+}
+
+// firstFix is when a version was first seen that closes a finding; zero while
+// there is none.
+func firstFix(options []option, f *Finding) time.Time {
+	var at time.Time
+	for i := range options {
+		o := &options[i]
+		if o.closes(f) && !o.FirstSeen.IsZero() && (at.IsZero() || o.FirstSeen.Before(at)) {
+			at = o.FirstSeen
+		}
+	}
+	return at
+}
