@@ -5,11 +5,14 @@
 // What always holds:
 //
 //   - The deadline is the earliest that any rule gives; it is never later than
-//     the published table's. Only a VEX statement, or a waiver with reason,
-//     approver and expiry, lifts one.
+//     the published table's, unless a policy replaced that table with reason and
+//     approver, which the decision then says. Only a VEX statement, or a waiver
+//     with reason, approver and expiry, lifts one.
 //   - Making any input worse never makes a deadline later.
-//   - An input that is not known takes the worse of its values for the table,
-//     and is a doubt. One that was derived and not published says so.
+//   - An input that is not known takes the worst of its values, and is a doubt.
+//     There are two exceptions: exploitation takes poc where KEV is known not to
+//     list the vulnerability, and EPSS, which only ever tightens, does nothing.
+//     An input that was derived and not published says so.
 //   - Effort is no input.
 //   - The same input and policy give the same decision, in the same order.
 //
@@ -29,7 +32,10 @@ type Value struct {
 	Value    string `json:"value"` // yes, no, total, 7.5 …; "unknown"
 	Source   string `json:"source"`
 	Snapshot string `json:"snapshot,omitempty"` // digest of the snapshot; "" where none is behind it
-	Derived  bool   `json:"derived,omitempty"`  // worked out here, and published by nobody
+	Derived  bool   `json:"derived,omitempty"`  // worked out here or assumed, and published by nobody
+	// As is what it counted as in a rule, where that is not Value: the worst where
+	// it is not known, yes for an exposure of open, high for a score of 7.5.
+	As string `json:"as,omitempty"`
 }
 
 // Input is everything that decides about one advisory on one deployment.
@@ -38,19 +44,20 @@ type Input struct {
 	Advisory     string // id
 	CVE          string
 	Exploited    Value // yes, no: CISA KEV
-	Ransomware   Value // yes, no: the catalogue's known use in campaigns
+	Ransomware   Value // yes, no: the catalogue's known use in campaigns; shown, moves nothing
 	Automatable  Value // yes, no
 	Impact       Value // total, partial
 	Exploitation Value // active, poc, none
 	Exposure     Value // open, controlled, small
-	Mission      Value // tier 0 to 3
+	Mission      Value // tier 0 to 3, from the least important
 	CVSS         Value // base score, 0.0 to 10.0
 	EPSS         Value // 0 to 1
 	EPSSModel    string
 	EPSSDated    time.Time // zero unknown
-	// The clock starts when it was published and, where a fix is needed, when
-	// that could be had: the later one. Where neither is known it starts at
-	// FirstSeen.
+	// The clock starts when it was published or when a fix could be had, whichever
+	// is later; without a fix when it was published, since a mitigation is due.
+	// Where neither is known it starts at FirstSeen, and where that is not known
+	// either the deadline has passed long ago. A time after Now does not count.
 	Published    time.Time
 	FixAvailable time.Time // first seen by us, of the fixing version; zero while there is none
 	FirstSeen    time.Time // when we first knew that it is open here
@@ -77,7 +84,7 @@ type ChartInput struct {
 // Lift is what takes a deadline away.
 type Lift struct {
 	ID       string    `json:"id"`
-	Status   string    `json:"status"` // not_affected or fixed (VEX); waived
+	Status   string    `json:"status"` // of OpenVEX: not_affected and fixed lift, the others are shown; of a waiver: waived
 	Reason   string    `json:"reason"`
 	By       string    `json:"by"` // author or approver
 	Expires  time.Time `json:"expires,omitzero"`
@@ -94,10 +101,13 @@ type Decision struct {
 	// where it was lifted.
 	Deadline time.Time `json:"deadline,omitzero"`
 	SetBy    string    `json:"set_by"`  // the rule that set it
-	Derived  bool      `json:"derived"` // an input of that rule was derived
-	Lifted   *Lift     `json:"lifted,omitempty"`
-	Doubts   []string  `json:"doubts,omitempty"`
-	Rules    []Rule    `json:"rules"` // in the order A, B, C …
+	Derived  bool      `json:"derived"` // an input of that rule was derived or assumed
+	// Forensic says that the published table asks for an investigation too,
+	// whether the system was broken into.
+	Forensic bool     `json:"forensic,omitempty"`
+	Lifted   *Lift    `json:"lifted,omitempty"`
+	Doubts   []string `json:"doubts,omitempty"`
+	Rules    []Rule   `json:"rules"` // all that were asked, fired or not, always in the same order
 }
 
 // Rule is one rule with what it looked at and what came of it.
@@ -109,7 +119,7 @@ type Rule struct {
 	Row      int       `json:"row,omitempty"`   // from 1; 0 for none
 	Rows     int       `json:"rows,omitempty"`
 	Fired    bool      `json:"fired"`
-	Result   string    `json:"result"` // "14 d", "out-of-cycle: 14 d"; why it did not fire
-	Days     int       `json:"days"`   // -1: no deadline by this rule
-	Deadline time.Time `json:"deadline,omitzero"`
+	Result   string    `json:"result"`            // "14 d", "out-of-cycle: 14 d"; why it did not fire
+	Days     int       `json:"days"`              // -1: no deadline by this rule
+	Deadline time.Time `json:"deadline,omitzero"` // of earliest, also where it was lifted: what comes back when the lift ends
 }

@@ -2,6 +2,7 @@ package upgrade
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -182,4 +183,16 @@ func firstFix(options []option, f *Finding) time.Time {
 		}
 	}
 	return at
+}
+
+// sortVersions puts versions in their order, the least first; what cannot be
+// read comes last.
+func sortVersions(list []string) []string {
+	out := slices.Clone(list)
+	slices.SortFunc(out, func(a, b string) int {
+		x, i := chart.LenientVersion(a)
+		y, k := chart.LenientVersion(b)
+		return cmp.Or(flag(x == "", y == ""), strings.Compare(i, k))
+	})
+	return out
 }

@@ -1,0 +1,347 @@
+package upgrade
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/chartkeep/chartkeep/internal/access"
+	"github.com/chartkeep/chartkeep/internal/audit"
+	"github.com/chartkeep/chartkeep/internal/chart"
+	"github.com/chartkeep/chartkeep/internal/deployment"
+	"github.com/chartkeep/chartkeep/internal/digest"
+	"github.com/chartkeep/chartkeep/internal/manifest"
+	"github.com/chartkeep/chartkeep/internal/notes"
+	"github.com/chartkeep/chartkeep/internal/problem"
+	"github.com/chartkeep/chartkeep/internal/watch"
+)
+
+// maxNoteVersions bounds of how many versions between two the notes are read.
+const maxNoteVersions = 100
+
+// MakeReview reviews a version for a deployment; "" is the version that the
+// deployment's plan chose. The same move under the same inputs is the same
+// review, with the sign-offs that it has.
+func (s *Service) MakeReview(ctx context.Context, c audit.Caller, key, version string) (Review, error) {
+	if err := s.may(ctx, c, access.UpgradeReview); err != nil {
+		return Review{}, err
+	}
+	d, err := s.watch.OneDeployment(ctx, key)
+	if err != nil {
+		return Review{}, err
+	}
+	if version == "" {
+		p, err := s.store.Plan(ctx, key)
+		if err != nil || p.Chosen == nil {
+			return Review{}, problem.New(problem.NotFound, "review-version", "the plan of %s has no version to move to", key).
+				Suggest("name one: chartkeep review make %s VERSION", key)
+		}
+		version = p.Chosen.Version
+	}
+	is, err := s.think(ctx)
+	if err != nil {
+		return Review{}, err
+	}
+	j, err := s.judge(ctx, is, &d)
+	if err != nil {
+		return Review{}, err
+	}
+	r, err := s.review(ctx, is, &d, j, version)
+	if err != nil {
+		return Review{}, err
+	}
+	r, err = s.store.PutReview(ctx, r)
+	if err == nil {
+		s.nudge()
+	}
+	return r, err
+}
+
+// review makes a review of one version. Cost: two renderings, and the notes of
+// the versions between.
+func (s *Service) review(ctx context.Context, is *state, d *watch.Deployment, j *judged, version string) (Review, error) {
+	v, err := versionOf(j.versions, version, d)
+	if err != nil {
+		return Review{}, err
+	}
+	archive, name, err := s.watch.FetchArchive(ctx, v)
+	if err != nil {
+		return Review{}, err
+	}
+	a := &j.assessment
+	r := Review{
+		Deployment: d.Key, Chart: d.Chart.Name, Made: a.At, Inputs: a.Inputs, State: ReviewOpen, Signoffs: []Signoff{},
+		Closed: []Finding{}, Introduced: []Finding{}, Remaining: []Finding{}, Unknown: []UnknownImage{}, Notes: []NoteHints{},
+		Doubts: []string{}, Checklist: []ChecklistItem{}, Roles: []SignRole{Reviewer},
+	}
+	r.From = Side{Version: d.Chart.Version, Archive: j.running.digest, Upstream: d.Match.Upstream, Project: d.Match.Project, Images: distinct(d.Images)}
+	r.To = Side{Version: v.Version, Archive: name, Upstream: v.Upstream, Project: v.Project, FirstSeen: v.FirstSeen}
+	if from, err := versionOf(j.versions, d.Chart.Version, d); err == nil {
+		r.From.FirstSeen = from.FirstSeen
+	}
+	o := option{Published: v, bytes: bytesOf{name, archive}}
+	if err := s.compareFully(ctx, is, d, j, &o, &r); err != nil {
+		return Review{}, err
+	}
+	r.sort(is, j, &o)
+	if err := s.notes(ctx, j, d, &r, archive); err != nil {
+		return Review{}, err
+	}
+	r.weighDoubts(j)
+	r.conclude(&o)
+	r.ask()
+	return r, r.seal()
+}
+
+// versionOf finds a published version of a chart.
+func versionOf(list []deployment.Published, version string, d *watch.Deployment) (deployment.Published, error) {
+	key, _ := chart.LenientVersion(version)
+	for _, p := range list {
+		k, _ := chart.LenientVersion(p.Version)
+		if !p.Earlier && (p.Version == version || key != "" && k == key) {
+			return p, nil
+		}
+	}
+	p := problem.New(problem.NotFound, "version", "no version %.80s of chart %s is known", version, d.Chart.Name)
+	if d.Match.Upstream == "" && d.Match.Project == "" {
+		p.With("match", "%s", d.Match.How)
+	}
+	return deployment.Published{}, p.Suggest("chartkeep deployment show %s", d.Key)
+}
+
+// compareFully compares what runs with the version, with all texts.
+func (s *Service) compareFully(ctx context.Context, is *state, d *watch.Deployment, j *judged, o *option, r *Review) error {
+	opt, err := s.options(d)
+	if err != nil {
+		return err
+	}
+	old := j.running.archive
+	if old == nil {
+		// What runs is not had: the new version is compared with itself, and
+		// what that leaves open is a doubt and a large effort.
+		old = o.bytes.archive
+	}
+	if r.Compared, err = manifest.CompareCharts(old, o.bytes.archive, opt); err != nil {
+		return err
+	}
+	o.pair = pairOf(&r.Compared)
+	if j.running.archive == nil {
+		if o.pair, err = alone(1, o.bytes.archive, opt); err != nil {
+			return err
+		}
+		r.Compared.Effort, r.Compared.Undo = o.pair.effort, manifest.Undo{Verdict: manifest.UndoUnknown, Reasons: []manifest.Obstacle{}}
+		r.doubt("the archive of what runs is not had: nothing could be compared with it")
+	}
+	r.To.Images = o.pair.images[1]
+	if r.To.Images == nil {
+		r.To.Images = []string{}
+	}
+	if r.From.Images == nil || len(r.From.Images) == 0 {
+		r.From.Images = append([]string{}, o.pair.images[0]...)
+	}
+	o.found = is.look(r.To.Images, repositories(d), d.Chart.Name, o.Version)
+	o.found.addChart(OfPosture, o.pair.posture[1])
+	if !o.pair.known[1] {
+		r.doubt("the new version does not render with these values: " + o.pair.reason)
+	}
+	if o.pair.masked {
+		r.doubt("an image's name holds a masked value: it is not known")
+	}
+	return nil
+}
+
+// sort says what is closed, introduced, and remains.
+func (r *Review) sort(is *state, j *judged, o *option) {
+	now := map[string]bool{}
+	for _, f := range j.assessment.Findings {
+		now[f.Key] = true
+		switch {
+		case f.Kind == OfHardening:
+			continue
+		case o.closes(&f):
+			r.Closed = append(r.Closed, f)
+		default:
+			if o.found.byKey[f.Key] == nil {
+				f.Doubt = strings.TrimPrefix(f.Doubt+"; it is not known whether the new version closes it", "; ")
+			} else if is := o.found.byKey[f.Key]; f.Kind == OfAdvisory {
+				f.Images, f.Version, f.Fixed = is.Images, is.Version, is.Fixed
+			}
+			r.Remaining = append(r.Remaining, f)
+		}
+	}
+	lifted := map[string]bool{}
+	for _, f := range j.assessment.Lifted {
+		lifted[f.Key] = true
+	}
+	for _, key := range o.found.keys() {
+		f := o.found.byKey[key]
+		if now[key] || lifted[key] || f.Kind == OfPosture && j.running.archive == nil {
+			continue
+		}
+		is.decide(f, o.found.open[key], j.subject, time.Time{})
+		if f.Decision.Lifted == nil {
+			r.Introduced = append(r.Introduced, *f)
+		}
+	}
+	r.Unknown = append(r.Unknown, o.found.unknown...)
+	for _, list := range [][]Finding{r.Closed, r.Introduced, r.Remaining} {
+		slices.SortFunc(list, urgency)
+	}
+	if len(r.Closed) > 0 && !r.Closed[0].Decision.Deadline.IsZero() {
+		r.Deadline, r.SetBy = r.Closed[0].Decision.Deadline, r.Closed[0].Key
+	}
+}
+
+// notes reads what is written about the versions between, newest first: in
+// the archive's changelog and annotations, and in what sources publish.
+func (s *Service) notes(ctx context.Context, j *judged, d *watch.Deployment, r *Review, archive []byte) error {
+	between := map[string]deployment.Published{}
+	_, from := chart.LenientVersion(d.Chart.Version)
+	_, to := chart.LenientVersion(r.To.Version)
+	var order []deployment.Published
+	for _, p := range j.versions {
+		key, at := chart.LenientVersion(p.Version)
+		if key == "" || p.Earlier || at <= from || at > to || len(order) >= maxNoteVersions {
+			continue
+		}
+		if _, seen := between[key]; !seen {
+			between[key] = p
+			order = append(order, p)
+		}
+	}
+	read := readNotes{review: r}
+	if err := read.archive(archive, between); err != nil {
+		return err
+	}
+	for _, p := range order {
+		list, err := s.watch.VersionNotes(ctx, p)
+		if err != nil {
+			return err
+		}
+		for _, n := range list {
+			if !strings.HasPrefix(n.Key, "archive:") { // those were read from the archive itself
+				read.text(p.Version, cmp.Or(n.Title, "notes of "+p.Version), n.URL, n.Text)
+			}
+		}
+	}
+	if !read.any {
+		r.doubt("no release notes of the versions between are known")
+	}
+	return nil
+}
+
+// readNotes collects the hints of texts.
+type readNotes struct {
+	review *Review
+	any    bool // a text was there
+}
+
+// text reads a text about one version.
+func (n *readNotes) text(version, source, url, text string) {
+	n.any = true
+	list, err := notes.Read(text, notes.DefaultLimits())
+	if err != nil {
+		n.review.doubt(source + " could not be read: " + sayError(err))
+		return
+	}
+	var hints []notes.Hint
+	for _, rel := range list {
+		hints = append(hints, rel.Hints...)
+		n.unread(source, rel)
+	}
+	n.add(version, source, url, text, hints)
+}
+
+func (n *readNotes) unread(source string, rel notes.Release) {
+	if rel.Unread != "" {
+		n.review.doubt(source + ": " + rel.Unread)
+	}
+}
+
+func (n *readNotes) add(version, source, url, text string, hints []notes.Hint) {
+	if len(hints) > 0 {
+		n.review.Notes = append(n.review.Notes, NoteHints{Version: version, Source: source, URL: url, Digest: digest.SHA256([]byte(text)), Hints: hints})
+	}
+}
+
+// archive reads the changelog of an archive, of all versions between, and the
+// annotations of its Chart.yaml.
+func (n *readNotes) archive(archive []byte, between map[string]deployment.Published) error {
+	var log []byte
+	a, err := chart.OpenEach(bytes.NewReader(archive), chart.DefaultLimits(), func(path string, content []byte) {
+		if strings.EqualFold(path, "CHANGELOG.md") {
+			log = content
+		}
+	})
+	if err != nil {
+		return err
+	}
+	if rel, err := notes.ReadChart(string(a.ChartYAML), notes.DefaultLimits()); err != nil {
+		n.review.doubt("the annotations of Chart.yaml could not be read: " + sayError(err))
+	} else {
+		n.any = n.any || len(rel.Hints) > 0
+		n.unread("Chart.yaml", rel)
+		n.add(n.review.To.Version, "annotations of Chart.yaml", "", string(a.ChartYAML), rel.Hints)
+	}
+	if log == nil {
+		return nil
+	}
+	list, err := notes.Read(string(log), notes.DefaultLimits())
+	if err != nil {
+		n.review.doubt("the changelog in the archive could not be read: " + sayError(err))
+		return nil
+	}
+	for _, rel := range list {
+		key, _ := chart.LenientVersion(rel.Version)
+		if _, ok := between[key]; ok {
+			n.any = true
+			n.unread("changelog in the archive", rel)
+			n.add(rel.Version, "changelog in the archive", "", string(log), rel.Hints)
+		}
+	}
+	return nil
+}
+
+// seal gives the review its digest: over all that it says, and not over what
+// becomes of it.
+func (r *Review) seal() error {
+	body := *r
+	body.ID, body.Digest, body.State, body.Signoffs = 0, "", "", nil
+	// The same review made a moment later is the same review.
+	body.Made = time.Time{}
+	text, err := json.Marshal(body)
+	if err != nil {
+		return fmt.Errorf("write the review: %w", err)
+	}
+	r.Digest = digest.SHA256(text)
+	return nil
+}
+
+func (r *Review) doubt(list ...string) {
+	for _, d := range list {
+		if !slices.Contains(r.Doubts, d) {
+			r.Doubts = append(r.Doubts, d)
+		}
+	}
+}
+
+// Reviews lists the newest reviews, without their details.
+func (s *Service) Reviews(ctx context.Context, c audit.Caller, f ReviewFilter) ([]Review, error) {
+	if err := s.may(ctx, c, access.WatchRead); err != nil {
+		return nil, err
+	}
+	return s.store.ListReviews(ctx, f)
+}
+
+// Review is one review with everything in it.
+func (s *Service) Review(ctx context.Context, c audit.Caller, digest string) (Review, error) {
+	if err := s.may(ctx, c, access.WatchRead); err != nil {
+		return Review{}, err
+	}
+	return s.store.Review(ctx, digest)
+}

@@ -1,0 +1,323 @@
+package upgrade
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/chartkeep/chartkeep/internal/chart"
+	"github.com/chartkeep/chartkeep/internal/problem"
+	"github.com/chartkeep/chartkeep/internal/watch"
+)
+
+// How the judgement runs by itself.
+const (
+	lookEvery  = 15 * time.Second // for what changed or became due
+	judgeEvery = 6 * time.Hour    // all deployments, though nothing changed: time itself makes things late and data old
+)
+
+// Work reads feeds that are due, judges all deployments anew when what they are
+// judged from has changed, and brings tickets up to date, until ctx ends.
+// Several processes may do so: what each writes is the same.
+func (s *Service) Work(ctx context.Context) {
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	var last progress
+	for {
+		if _, err := s.ReadFeeds(ctx); err != nil && ctx.Err() == nil {
+			s.log.ErrorContext(ctx, "read the feeds that are due", "error", err)
+		}
+		if err := s.keepUp(ctx, &last); err != nil && ctx.Err() == nil {
+			s.log.ErrorContext(ctx, "judge deployments", "error", err)
+		}
+		if _, err := s.SettleTickets(ctx); err != nil && ctx.Err() == nil {
+			s.log.ErrorContext(ctx, "bring tickets up to date", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-look.C:
+		case <-s.wake:
+		}
+	}
+}
+
+// progress is what was judged last.
+type progress struct {
+	inputs, changes int64
+	at              time.Time
+}
+
+// keepUp judges everything when it is time.
+func (s *Service) keepUp(ctx context.Context, last *progress) error {
+	now := progress{at: s.now()}
+	var err error
+	if now.inputs, err = s.store.Inputs(ctx); err != nil {
+		return err
+	}
+	if now.changes, err = s.watch.Changes(ctx); err != nil {
+		return err
+	}
+	if now.inputs == last.inputs && now.changes == last.changes && !last.at.IsZero() && now.at.Sub(last.at) < judgeEvery {
+		return nil
+	}
+	if _, err := s.JudgeAll(ctx); err != nil {
+		return err
+	}
+	*last = now
+	return nil
+}
+
+// JudgeAll judges every deployment and plans for it, and returns how many those
+// were. One that cannot be judged does not stop the others; what went wrong is
+// in the error.
+//
+// Cost: each deployment's images, two renderings for each version that was not
+// compared since the start, and a transaction; 10,000 deployments whose charts
+// were compared before take some tens of seconds.
+func (s *Service) JudgeAll(ctx context.Context) (int, error) {
+	is, err := s.think(ctx)
+	if err != nil {
+		return 0, err
+	}
+	n := 0
+	keep := map[string]bool{}
+	var errs []error
+	err = s.watch.AllDeployments(ctx, func(d watch.Deployment) error {
+		keep[d.Key] = true
+		if err := s.judgeOne(ctx, is, &d); err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			errs = append(errs, fmt.Errorf("judge %s: %w", d.Key, err))
+			return nil
+		}
+		n++
+		return nil
+	})
+	if err == nil {
+		err = s.forget(ctx, keep)
+	}
+	return n, errors.Join(append(errs, err)...)
+}
+
+// forget ends what is known of deployments that are gone.
+func (s *Service) forget(ctx context.Context, keep map[string]bool) error {
+	list, err := s.store.Summaries(ctx)
+	if err != nil {
+		return err
+	}
+	for _, a := range list {
+		if keep[a.Deployment] {
+			continue
+		}
+		open, err := s.store.ListUpgrades(ctx, UpgradeFilter{Deployment: a.Deployment, Open: true})
+		if err != nil {
+			return err
+		}
+		for _, u := range open {
+			if err := s.end(ctx, u, Superseded, "the deployment is gone"); err != nil {
+				return err
+			}
+		}
+		if err := s.store.ForgetDeployment(ctx, a.Deployment, s.now()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// judgeOne judges one deployment and writes what follows.
+func (s *Service) judgeOne(ctx context.Context, is *state, d *watch.Deployment) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.log.ErrorContext(ctx, "a judgement panicked", "deployment", d.Key, "panic", p, "stack", string(debug.Stack()))
+			err = fmt.Errorf("judge %s: %v", d.Key, p)
+		}
+	}()
+	j, err := s.judge(ctx, is, d)
+	if err != nil {
+		return err
+	}
+	p, err := s.plan(is, d, j)
+	if err != nil {
+		return err
+	}
+	lifted := map[string]bool{}
+	for _, f := range j.assessment.Lifted {
+		lifted[f.Key] = true
+	}
+	was, err := s.store.Assessment(ctx, d.Key)
+	if err != nil && problem.KindOf(err) != problem.NotFound {
+		return err
+	}
+	moved := was.Version != "" && was.Version != d.Chart.Version
+	opened, closed, err := s.store.SyncExposures(ctx, d.Key, j.assessment.exposed(), func(e Exposed) string {
+		switch {
+		case lifted[e.Key]:
+			return "lifted"
+		case moved:
+			return "upgraded"
+		}
+		return "gone"
+	}, s.now())
+	if err != nil {
+		return err
+	}
+	if err := s.store.PutAssessment(ctx, j.assessment); err != nil {
+		return err
+	}
+	if err := s.store.PutPlan(ctx, p); err != nil {
+		return err
+	}
+	if err := s.follow(ctx, is, d, j, &p); err != nil {
+		return err
+	}
+	return s.watch.Tell(ctx, s.events(d, j, &p, opened, closed, was.Deployment == ""))
+}
+
+// follow brings the stories of a deployment up to date: an upgrade that was
+// made is verified, the version that the plan chose is seen, and reviewed.
+func (s *Service) follow(ctx context.Context, is *state, d *watch.Deployment, j *judged, p *Plan) error {
+	open, err := s.store.ListUpgrades(ctx, UpgradeFilter{Deployment: d.Key, Open: true})
+	if err != nil {
+		return err
+	}
+	_, at := chart.LenientVersion(d.Chart.Version)
+	for _, u := range open {
+		_, to := chart.LenientVersion(u.To)
+		switch {
+		case u.To == d.Chart.Version:
+			if err := s.verify(ctx, u, j); err != nil {
+				return err
+			}
+		case at >= to:
+			if err := s.end(ctx, u, Superseded, "it runs "+d.Chart.Version+" now"); err != nil {
+				return err
+			}
+		}
+	}
+	if p.Chosen == nil || p.Action != ActUpgrade && p.Action != ActCadence {
+		return nil
+	}
+	return s.propose(ctx, is, d, j, p)
+}
+
+// propose makes the upgrade to the version that the plan chose exist, with its
+// review, and notes what it waits for.
+func (s *Service) propose(ctx context.Context, is *state, d *watch.Deployment, j *judged, p *Plan) error {
+	now := s.now()
+	u, err := s.store.PutUpgrade(ctx, Upgrade{
+		Deployment: d.Key, Chart: d.Chart.Name, From: d.Chart.Version, To: p.Chosen.Version, Archive: p.Chosen.Archive, State: Seen, Since: now,
+		WaitsFor: "a review", Owner: d.Owner, Deadline: p.Deadline, Due: p.Due, Security: p.Action == ActUpgrade,
+		Steps: []Step{{Time: now.UTC().Truncate(time.Second), State: Seen, By: "chartkeep", Text: "version " + p.Chosen.Version + " is there; " + p.Text}},
+	}, now)
+	if err != nil {
+		return err
+	}
+	if u.State == Dismissed && (u.DismissedUntil.IsZero() || u.DismissedUntil.After(now)) {
+		return nil
+	}
+	r, err := s.review(ctx, is, d, j, p.Chosen.Version)
+	if err == nil {
+		r, err = s.store.PutReview(ctx, r)
+	}
+	if p, ok := problem.As(err); ok && p.Kind != problem.Internal {
+		s.log.WarnContext(ctx, "a version could not be reviewed", "deployment", d.Key, "version", u.To, "error", err)
+		err = nil
+	}
+	if err != nil {
+		return err
+	}
+	return s.advance(ctx, u, &r, p)
+}
+
+// advance writes what the review and the plan mean for an upgrade, if that is
+// something new.
+func (s *Service) advance(ctx context.Context, u Upgrade, r *Review, p *Plan) error {
+	is := u
+	is.Deadline, is.Due, is.Security, is.Owner = p.Deadline, p.Due, p.Action == ActUpgrade, u.Owner
+	is.Late = !is.Due.IsZero() && is.Due.Before(s.now()) && is.Security
+	if r.Digest != "" {
+		is.Review = r.Digest
+	}
+	step := Step{Time: s.now().UTC().Truncate(time.Second), By: "chartkeep"}
+	if is.State == Seen || is.State == Reviewed || is.State == Planned && is.Review != u.Review {
+		is.State, is.WaitsFor = Seen, waitsForReview(r)
+		if r.State == ReviewSigned {
+			is.State, is.WaitsFor = Reviewed, "somebody who accepts the plan"
+			step.Text = "review " + short(r.Digest) + " is signed"
+		} else if u.State != Seen {
+			step.Text = "what it was reviewed from has changed: review " + short(r.Digest) + " is to be signed"
+		}
+		if r.State == ReviewDeclined {
+			is.WaitsFor = "another version: the review of this one was declined"
+		}
+	}
+	if is.State != u.State {
+		is.Since, step.State = s.now(), is.State
+		is.Steps = append(slices.Clone(u.Steps), step)
+	}
+	if same(&u, &is) {
+		return s.wantTickets(ctx, &is, r, p)
+	}
+	is, err := s.store.MoveUpgrade(ctx, u.ID, nil, nil, func(now Upgrade) (Upgrade, error) {
+		if now.State != u.State || len(now.Steps) != len(u.Steps) {
+			return now, nil // somebody moved it meanwhile; the next look goes on from there
+		}
+		return is, nil
+	})
+	if err != nil {
+		return err
+	}
+	return s.wantTickets(ctx, &is, r, p)
+}
+
+// same reports whether two states of an upgrade say the same.
+func same(a, b *Upgrade) bool {
+	return a.State == b.State && a.WaitsFor == b.WaitsFor && a.Review == b.Review && a.Late == b.Late && a.Security == b.Security &&
+		a.Deadline.Equal(b.Deadline) && a.Due.Equal(b.Due) && len(a.Steps) == len(b.Steps)
+}
+
+// waitsForReview says whose word is missing.
+func waitsForReview(r *Review) string {
+	if r.Digest == "" {
+		return "a review: the version could not be reviewed"
+	}
+	var missing []string
+	for _, role := range r.Roles {
+		if !slices.ContainsFunc(r.Signoffs, func(o Signoff) bool { return o.Role == role }) {
+			missing = append(missing, string(role))
+		}
+	}
+	return "sign-off as " + strings.Join(missing, " and ")
+}
+
+func short(digest string) string { return digest[:min(len(digest), 19)] }
+
+// verify ends an upgrade whose version runs now.
+func (s *Service) verify(ctx context.Context, u Upgrade, j *judged) error {
+	text := "it runs " + u.To
+	if n := len(j.assessment.Findings); n > 0 {
+		text += "; " + count(n, "finding is", "findings are") + " open"
+	}
+	return s.end(ctx, u, Verified, text)
+}
+
+// end closes a story.
+func (s *Service) end(ctx context.Context, u Upgrade, state State, text string) error {
+	now := s.now().UTC().Truncate(time.Second)
+	_, err := s.store.MoveUpgrade(ctx, u.ID, nil, nil, func(u Upgrade) (Upgrade, error) {
+		if !u.State.Open() {
+			return u, nil
+		}
+		u.State, u.Since, u.WaitsFor, u.Late = state, now, "", false
+		u.Steps = append(u.Steps, Step{Time: now, State: state, By: "chartkeep", Text: text})
+		return u, nil
+	})
+	return err
+}
