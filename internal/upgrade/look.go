@@ -242,17 +242,22 @@ func yes(b bool) string {
 	return "no"
 }
 
-// stated are the VEX statements that take a finding away.
+// stated are the VEX statements in force on a finding: of each author the newest.
 func (is *state) stated(f *Finding, o advisory.Open) []decision.Lift {
 	var out []decision.Lift
+	said := map[string]bool{}
 	for _, st := range is.db.Statements(append([]string{o.Advisory.ID}, o.Advisory.Aliases...), append(slices.Clone(f.Images), f.Component+"@"+f.Version)) {
-		if st.Status != "not_affected" && st.Status != "fixed" {
+		if said[st.Author] {
 			continue
 		}
-		out = append(out, decision.Lift{
-			ID: st.Document, Status: st.Status, Reason: cmp.Or(st.Impact, st.Justification, "no reason is given"), By: st.Author,
-			Source: "OpenVEX " + st.Document, Snapshot: st.Snapshot.Digest,
-		})
+		said[st.Author] = true
+		switch st.Status {
+		case decision.NotAffected, decision.Fixed, decision.Affected:
+			out = append(out, decision.Lift{
+				ID: st.Document, Status: st.Status, Reason: cmp.Or(st.Impact, st.Justification), By: st.Author,
+				Source: "OpenVEX " + st.Document, Snapshot: st.Snapshot.Digest,
+			})
+		}
 	}
 	return out
 }

@@ -251,6 +251,7 @@ type Candidate struct {
 	Review     string          `json:"review,omitempty"` // digest of its review
 	Reviewed   ReviewState     `json:"reviewed,omitempty"`
 	Closed     int             `json:"closed"`
+	Closes     []string        `json:"closes"` // keys of the findings
 	Introduced int             `json:"introduced"`
 	Remaining  int             `json:"remaining"`
 	Unknown    int             `json:"unknown"` // images

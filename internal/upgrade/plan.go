@@ -62,8 +62,8 @@ func (s *Service) plan(is *state, d *watch.Deployment, j *judged) (Plan, error) 
 // candidate is an option as plans show it.
 func (j *judged) candidate(o *option) Candidate {
 	c := Candidate{
-		Side: Side{Version: o.Version, Archive: o.Archive, Upstream: o.Upstream, Project: o.Project, FirstSeen: o.FirstSeen, Images: []string{}},
-		Why:  o.why,
+		Side:   Side{Version: o.Version, Archive: o.Archive, Upstream: o.Upstream, Project: o.Project, FirstSeen: o.FirstSeen, Images: []string{}},
+		Closes: []string{}, Why: o.why,
 	}
 	if o.pair == nil {
 		c.Effort = manifest.EffortOf([]manifest.Finding{{Rule: "compared-as-text", Severity: manifest.Medium, Object: o.Version, Message: "was not compared"}}, "", "")
@@ -81,6 +81,7 @@ func (j *judged) candidate(o *option) Candidate {
 		case f.Kind == OfHardening:
 		case o.closes(f):
 			c.Closed++
+			c.Closes = append(c.Closes, f.Key)
 			continue
 		default:
 			c.Remaining++

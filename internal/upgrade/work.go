@@ -211,6 +211,15 @@ func (s *Service) follow(ctx context.Context, is *state, d *watch.Deployment, j 
 // review, and notes what it waits for.
 func (s *Service) propose(ctx context.Context, is *state, d *watch.Deployment, j *judged, p *Plan) error {
 	now := s.now()
+	before, err := s.store.ListUpgrades(ctx, UpgradeFilter{Deployment: d.Key})
+	if err != nil {
+		return err
+	}
+	for _, u := range before {
+		if u.To == p.Chosen.Version && u.State == Dismissed && u.DismissedUntil.After(now) {
+			return nil
+		}
+	}
 	u, err := s.store.PutUpgrade(ctx, Upgrade{
 		Deployment: d.Key, Chart: d.Chart.Name, From: d.Chart.Version, To: p.Chosen.Version, Archive: p.Chosen.Archive, State: Seen, Since: now,
 		WaitsFor: "a review", Owner: d.Owner, Deadline: p.Deadline, Due: p.Due, Security: p.Action == ActUpgrade,
@@ -218,9 +227,6 @@ func (s *Service) propose(ctx context.Context, is *state, d *watch.Deployment, j
 	}, now)
 	if err != nil {
 		return err
-	}
-	if u.State == Dismissed && (u.DismissedUntil.IsZero() || u.DismissedUntil.After(now)) {
-		return nil
 	}
 	r, err := s.review(ctx, is, d, j, p.Chosen.Version)
 	if err == nil {
