@@ -106,28 +106,60 @@ func isGzip(h http.Header) bool {
 // answer that ends before the length it announced, are errors of reading. The
 // caller closes the body. Errors are those of Get.
 func (c *Client) Open(ctx context.Context, rawURL, credential string, limit int64) (io.ReadCloser, error) {
-	if err := c.Check("", rawURL); err != nil {
-		return nil, err
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, rawURL, nil)
+	o, err := c.OpenSince(ctx, Get{URL: rawURL, Credential: credential, Limit: limit})
 	if err != nil {
 		return nil, err
+	}
+	return o.Body, nil
+}
+
+// Opened is what OpenSince brought.
+type Opened struct {
+	NotModified  bool          // the one that ETag or LastModified name is the present one
+	Body         io.ReadCloser // nil when NotModified
+	ETag         string
+	LastModified string // "" too where it cannot tell two states apart
+}
+
+// OpenSince is Open for bytes that may be had already: with the ETag or
+// LastModified of an earlier answer the request is conditional. Accept is not
+// sent. A weak ETag says that the server takes two states for the same, which
+// is no proof that their bytes are.
+func (c *Client) OpenSince(ctx context.Context, g Get) (Opened, error) {
+	if err := c.Check("", g.URL); err != nil {
+		return Opened{}, err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, g.URL, nil)
+	if err != nil {
+		return Opened{}, err
 	}
 	req.Header.Set("Accept-Encoding", "identity")
-	res, err := c.Do(req, credential)
-	if err != nil {
-		return nil, err
+	for name, value := range map[string]string{"If-None-Match": g.ETag, "If-Modified-Since": g.LastModified} {
+		if value != "" {
+			req.Header.Set(name, value)
+		}
 	}
-	if err := Refusal(res, c.effective(credential, req.URL)); err != nil {
+	res, err := c.Do(req, g.Credential)
+	if err != nil {
+		return Opened{}, err
+	}
+	o := Opened{ETag: res.Header.Get("ETag"), LastModified: lastModified(res.Header)}
+	if res.StatusCode == http.StatusNotModified && (g.ETag != "" || g.LastModified != "") {
 		res.Body.Close()
-		return nil, err
+		o.NotModified = true
+		return o, nil
+	}
+	if err := Refusal(res, c.effective(g.Credential, req.URL)); err != nil {
+		res.Body.Close()
+		return Opened{}, err
 	}
 	at := res.Body.(*body).url
-	if res.ContentLength > limit {
+	if res.ContentLength > g.Limit {
 		res.Body.Close()
-		return nil, overLimit(at, limit)
+		return Opened{}, overLimit(at, g.Limit)
 	}
-	return &limited{ReadCloser: res.Body, left: limit, limit: limit, url: at}, nil
+	o.Body = &limited{ReadCloser: res.Body, left: g.Limit, limit: g.Limit, url: at}
+	return o, nil
 }
 
 // effective is the credential that a URL was asked under.

@@ -27,6 +27,7 @@ const (
 	feedTime        = 12 * time.Minute // of it, for reading
 	maxFaults       = 100              // that an answer lists
 	keptFaults      = 10               // that a feed's health keeps
+	keptShare       = 75               // percent of its records that a feed read by schedule must still have
 )
 
 // Feeds lists all feeds with the state of their data.
@@ -248,6 +249,10 @@ func (s *Service) take(ctx context.Context, f Feed, lease int64, v watch.Validat
 	now := s.now()
 	snap := pack.With(advisory.Snapshot{Feed: f.Name, Taken: now}).Snapshot()
 	snap.Faults = len(faults)
+	if f.Current != nil && lease != 0 && snap.Records < f.Current.Records*keptShare/100 {
+		return Imported{}, problem.New(problem.Invalid, "feed-shrunk", "feed %s has %d records now, and had %d; its last state stays", f.Name, snap.Records, f.Current.Records).
+			Suggest("look at %s; if it is meant, import it by hand: chartkeep advisory import %s FILE", remoteName(f.URL), f.Name)
+	}
 	out := Imported{Feed: f.Name, Faults: faults[:min(len(faults), maxFaults)]}
 	if out.Faults == nil {
 		out.Faults = []advisory.Fault{}
@@ -280,6 +285,12 @@ func (s *Service) take(ctx context.Context, f Feed, lease int64, v watch.Validat
 	out.Snapshot = *f.Current
 	s.nudge()
 	return out, nil
+}
+
+// remoteName is an address without its query, which may be a secret.
+func remoteName(address string) string {
+	at, _, _ := strings.Cut(address, "?")
+	return at
 }
 
 // keep stores the bytes of a pack.

@@ -246,7 +246,16 @@ func yes(b bool) string {
 func (is *state) stated(f *Finding, o advisory.Open) []decision.Lift {
 	var out []decision.Lift
 	said := map[string]bool{}
-	for _, st := range is.db.Statements(append([]string{o.Advisory.ID}, o.Advisory.Aliases...), append(slices.Clone(f.Images), f.Component+"@"+f.Version)) {
+	var products []string
+	for _, ref := range f.Images {
+		if image, err := advisory.ParseImage(ref); err == nil {
+			products = append(products, advisory.Products(image, o.Affected.Component, f.Version)...)
+		}
+	}
+	if len(f.Images) == 0 {
+		products = advisory.Products(advisory.Image{}, o.Affected.Component, f.Version)
+	}
+	for _, st := range is.db.Statements(append([]string{o.Advisory.ID}, o.Advisory.Aliases...), products) {
 		if said[st.Author] {
 			continue
 		}

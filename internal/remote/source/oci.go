@@ -29,6 +29,7 @@ import (
 const (
 	configType       = "application/vnd.cncf.helm.config.v1+json"
 	layerType        = "application/vnd.cncf.helm.chart.content.v1.tar+gzip"
+	provenanceType   = "application/vnd.cncf.helm.chart.provenance.v1.prov"
 	experimentalType = "application/tar+gzip"
 )
 
@@ -414,49 +415,91 @@ func ociName(raw string) (host, path, ref string, err error) {
 	return host, path, ref, nil
 }
 
-// ociArchive opens the archive of a chart in a registry.
-func (s *Sources) ociArchive(ctx context.Context, credential, raw string) (io.ReadCloser, error) {
-	host, path, ref, err := ociName(raw)
+// ociArchive opens the archive of a chart in a registry, unless its tag points
+// to the manifest with the digest since.
+func (s *Sources) ociArchive(ctx context.Context, credential, raw, since string) (watch.Opened, error) {
+	repo, at, err := s.ociManifest(ctx, credential, raw)
+	if err != nil {
+		return watch.Opened{}, err
+	}
+	opened := watch.Opened{Validators: watch.Validators{ETag: at}}
+	if at == since {
+		opened.Unchanged = true
+		return opened, nil
+	}
+	m, err := repo.manifest(ctx, at)
+	if err != nil {
+		return watch.Opened{}, err
+	}
+	l, ok := m.archive()
+	if !ok {
+		return watch.Opened{}, problem.New(problem.Invalid, "registry-manifest", "%s is no chart", remote.Shown(raw)).With("type", "%.100s", m.Config.MediaType)
+	}
+	if opened.ReadCloser, err = repo.layer(ctx, l, s.config.Archive, "the archive of "+remote.Shown(raw)); err != nil {
+		return watch.Opened{}, err
+	}
+	return opened, nil
+}
+
+// ociProvenance opens the provenance layer of a chart in a registry, nil where
+// its manifest has none.
+func (s *Sources) ociProvenance(ctx context.Context, credential, raw string) (io.ReadCloser, error) {
+	repo, at, err := s.ociManifest(ctx, credential, raw)
 	if err != nil {
 		return nil, err
 	}
+	m, err := repo.manifest(ctx, at)
+	if err != nil {
+		return nil, err
+	}
+	if _, ok := m.archive(); !ok {
+		return nil, nil
+	}
+	for _, l := range m.Layers {
+		if l.MediaType == provenanceType {
+			return repo.layer(ctx, l, chart.MaxProvenance, "the provenance of "+remote.Shown(raw))
+		}
+	}
+	return nil, nil
+}
+
+// ociManifest asks for the digest of the manifest that oci://host/path:tag names.
+func (s *Sources) ociManifest(ctx context.Context, credential, raw string) (*repository, string, error) {
+	host, path, ref, err := ociName(raw)
+	if err != nil {
+		return nil, "", err
+	}
 	if ref == "" {
-		return nil, problem.New(problem.Invalid, "source-url", "%s names no tag", remote.Shown(raw))
+		return nil, "", problem.New(problem.Invalid, "source-url", "%s names no tag", remote.Shown(raw))
 	}
 	repo, err := s.repository(credential, host, path)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	if digest.Check(ref) != nil {
 		desc, err := repo.Resolve(ctx, ref)
 		if err != nil {
-			return nil, foreign(err, repo)
+			return nil, "", foreign(err, repo)
 		}
 		ref = desc.Digest.String()
 	}
-	if _, err := sha256Of(ref); err != nil {
-		return nil, err
-	}
-	m, err := repo.manifest(ctx, ref)
-	if err != nil {
-		return nil, err
-	}
-	l, ok := m.archive()
-	if !ok {
-		return nil, problem.New(problem.Invalid, "registry-manifest", "%s is no chart", remote.Shown(raw)).With("type", "%.100s", m.Config.MediaType)
-	}
-	if l.Size > s.config.Archive || l.Size < 0 {
-		return nil, problem.New(problem.TooLarge, "registry-archive", "the archive of %s has more than %d bytes", remote.Shown(raw), s.config.Archive).
-			With("bytes", "%d", l.Size)
+	_, err = sha256Of(ref)
+	return repo, ref, err
+}
+
+// layer opens a layer of a manifest, of limit bytes at most.
+func (r *repository) layer(ctx context.Context, l layer, limit int64, what string) (io.ReadCloser, error) {
+	if l.Size > limit || l.Size < 0 {
+		return nil, problem.New(problem.TooLarge, "registry-archive", "%s has more than %d bytes", what, limit).With("bytes", "%d", l.Size)
 	}
 	if _, err := sha256Of(l.Digest); err != nil {
 		return nil, err
 	}
-	res, err := repo.get(ctx, "blobs/"+l.Digest, "*/*")
+	res, err := r.get(ctx, "blobs/"+l.Digest, "*/*")
 	if err != nil {
 		return nil, err
 	}
-	return &verified{ReadCloser: res.Body, left: l.Size, sum: sha256.New(), want: l.Digest, repo: repo}, nil
+	return &verified{ReadCloser: res.Body, left: l.Size, sum: sha256.New(), want: l.Digest, repo: r}, nil
 }
 
 // verified ends with an error where the bytes are not those of the digest.

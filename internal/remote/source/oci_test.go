@@ -353,7 +353,7 @@ func TestOCIArchive(t *testing.T) {
 	other.push("1.0.0", "another")
 	s := reader(t, Config{Archive: 100}, "", nil)
 	read := func(url string) (string, error) {
-		rc, err := s.Archive(t.Context(), watch.Source{Kind: watch.SourceIndex, URL: "http://" + r.host()}, url)
+		rc, err := s.Archive(t.Context(), watch.Source{Kind: watch.SourceIndex, URL: "http://" + r.host()}, url, watch.Validators{})
 		if err != nil {
 			return "", err
 		}
@@ -463,7 +463,7 @@ func TestTokens(t *testing.T) {
 	other := newRegistry(t)
 	other.push("1.0.0", "one")
 	other.token, other.challenge = r.token, r.challenge
-	rc, err := s.Archive(t.Context(), src, "oci://"+other.host()+"/charts/web:1.0.0")
+	rc, err := s.Archive(t.Context(), src, "oci://"+other.host()+"/charts/web:1.0.0", watch.Validators{})
 	if err != nil {
 		t.Fatal(err)
 	}

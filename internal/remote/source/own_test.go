@@ -105,7 +105,7 @@ func TestOwnRegistry(t *testing.T) {
 			if "sha256:"+v.Digest != digest.SHA256(archives[v.Version]) {
 				t.Errorf("%s: %+v", src.Kind, v)
 			}
-			rc, err := s.Archive(t.Context(), src, v.URLs[0])
+			rc, err := s.Archive(t.Context(), src, v.URLs[0], watch.Validators{})
 			if err != nil {
 				t.Fatalf("%s: %v", v.URLs[0], err)
 			}

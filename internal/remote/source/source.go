@@ -19,6 +19,7 @@
 package source
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"net/url"
@@ -108,12 +109,52 @@ func (s *Sources) Poll(ctx context.Context, src watch.Source, v watch.Validators
 // Archive opens an archive as it is served, of http, https or oci. See
 // watch.Sources. The source's credential goes to its own host alone. More bytes
 // than an archive may have, and in OCI bytes of another digest than the
-// manifest names, are errors of reading.
-func (s *Sources) Archive(ctx context.Context, src watch.Source, rawURL string) (io.ReadCloser, error) {
+// manifest names, are errors of reading. Of what OCI serves the ETag is the
+// digest of the manifest, whose answer costs a HEAD.
+func (s *Sources) Archive(ctx context.Context, src watch.Source, rawURL string, v watch.Validators) (watch.Opened, error) {
 	if strings.HasPrefix(rawURL, "oci://") {
-		return s.ociArchive(ctx, src.Credential, rawURL)
+		return s.ociArchive(ctx, src.Credential, rawURL, v.ETag)
 	}
-	return s.client.Open(ctx, rawURL, src.Credential, s.config.Archive)
+	o, err := s.client.OpenSince(ctx, remote.Get{URL: rawURL, Credential: src.Credential, ETag: v.ETag, LastModified: v.LastModified, Limit: s.config.Archive})
+	if err != nil {
+		return watch.Opened{}, err
+	}
+	return watch.Opened{ReadCloser: o.Body, Unchanged: o.NotModified, Validators: watch.Validators{ETag: o.ETag, LastModified: o.LastModified}}, nil
+}
+
+// Provenance reads the provenance file that is published for an archive: at its
+// URL with .prov after it, as Helm looks for it, or the layer of its manifest.
+// See watch.Sources. A server that refuses the file has none for us: some
+// answer so for everything that is not there.
+func (s *Sources) Provenance(ctx context.Context, src watch.Source, rawURL string) ([]byte, error) {
+	var rc io.ReadCloser
+	var err error
+	if strings.HasPrefix(rawURL, "oci://") {
+		rc, err = s.ociProvenance(ctx, src.Credential, rawURL)
+	} else {
+		rc, err = s.client.Open(ctx, rawURL+".prov", src.Credential, chart.MaxProvenance)
+	}
+	if p, ok := problem.As(err); ok && (p.Kind == problem.NotFound || p.Rule == "remote-auth") {
+		return nil, nil
+	}
+	if err != nil || rc == nil {
+		return nil, err
+	}
+	defer rc.Close()
+	b, err := io.ReadAll(rc)
+	if err != nil {
+		return nil, err
+	}
+	if isPage(b) {
+		return nil, nil
+	}
+	return b, nil
+}
+
+// isPage says whether a server answered with a page where it has no file.
+func isPage(b []byte) bool {
+	b = bytes.TrimSpace(b)
+	return len(b) > 0 && b[0] == '<'
 }
 
 // get reads a document with what is known of it. Where nothing is new, the

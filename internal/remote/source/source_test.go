@@ -280,7 +280,7 @@ func TestArchive(t *testing.T) {
 	s := reader(t, Config{Archive: 100}, "  c: {host: '"+h.host()+"', token_file: tok}\n", map[string]string{"tok": "hunter2"})
 	src := watch.Source{Kind: watch.SourceIndex, URL: h.URL, Credential: "c"}
 	read := func(url string) (string, error) {
-		r, err := s.Archive(t.Context(), src, url)
+		r, err := s.Archive(t.Context(), src, url, watch.Validators{})
 		if err != nil {
 			return "", err
 		}
