@@ -36,6 +36,7 @@ import (
 	"github.com/chartkeep/chartkeep/internal/server/web"
 	"github.com/chartkeep/chartkeep/internal/store/blob"
 	"github.com/chartkeep/chartkeep/internal/store/sqlstore"
+	"github.com/chartkeep/chartkeep/internal/upgrade"
 	"github.com/chartkeep/chartkeep/internal/watch"
 )
 
@@ -48,6 +49,7 @@ type Daemon struct {
 	store   *sqlstore.Store
 	service *release.Service
 	watch   *watch.Service
+	judge   *upgrade.Service
 	out     *remote.Client
 	handler *server.Server
 	cert    *server.Certificate
@@ -252,6 +254,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	beside.Go(func() { d.every(work, time.Hour, "anchor audit log", d.store.Anchor) })
 	beside.Go(func() { d.reload(work) })
 	d.watching(work, &beside, d.watch)
+	d.judging(work, &beside)
 	d.log.InfoContext(ctx, "serving", "address", d.ln.Addr().String(), "data", d.folder.path, "log", d.keys.origin, "version", ReadBuild().Version, "tls", d.cert != nil)
 	err := server.Serve(ctx, d.ln, d.handler, d.cert, d.log)
 	d.log.InfoContext(ctx, "stopped")

@@ -231,9 +231,9 @@ type Watch interface {
 	VersionNotes(ctx context.Context, v deployment.Published) ([]watch.Note, error)
 	// Tell records events once each by key, and routes tell them.
 	Tell(ctx context.Context, events []watch.Event) error
-	// Changes is a number that rises when deployments or versions change.
-	// Cost: one row.
-	Changes(ctx context.Context) (int64, error)
+	// Changes names the present state of deployments and versions: another text
+	// when one of them changed. Cost: a few rows.
+	Changes(ctx context.Context) (string, error)
 }
 
 // Registry is our own registry.
@@ -287,3 +287,5 @@ type Issue struct {
 	URL    string
 	Closed bool
 }
+
+var _ Watch = (*watch.Service)(nil)

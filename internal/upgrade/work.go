@@ -48,8 +48,9 @@ func (s *Service) Work(ctx context.Context) {
 
 // progress is what was judged last.
 type progress struct {
-	inputs, changes int64
-	at              time.Time
+	inputs  int64
+	changes string
+	at      time.Time
 }
 
 // keepUp judges everything when it is time.
