@@ -63,10 +63,12 @@ func (s *Service) Agenda(ctx context.Context, c audit.Caller, owner string) (str
 	section("Late", "Nothing is late.", pick(func(r *StatusRow) bool { return r.Late }))
 	section("Due within two weeks", "Nothing is due within two weeks.", pick(func(r *StatusRow) bool { return !r.Due.IsZero() && r.Due.Before(st.At.Add(soon)) }))
 	section("No fixed chart exists", "Every finding with a deadline is closed by a version that is known.", pick(func(r *StatusRow) bool { return r.State == ActRemedy }))
-	section("Waits for somebody", "Nothing waits for anybody.", pick(func(r *StatusRow) bool { return r.WaitsFor != "" && r.State != ActUnknown }))
+	section("Waits for somebody", "Nothing else waits for anybody.", pick(func(r *StatusRow) bool { return r.WaitsFor != "" && r.State != ActUnknown }))
 	section("Not known", "Everything could be judged.", pick(func(r *StatusRow) bool { return r.State == ActUnknown || r.Unknown > 0 }))
 	rest := pick(func(*StatusRow) bool { return true })
-	fmt.Fprintf(&b, "\n%s besides, without anything to do now.\n", count(len(rest), "deployment", "deployments"))
+	if len(rest) > 0 {
+		fmt.Fprintf(&b, "\nFor %s there is nothing to do now.\n", count(len(rest), "other deployment", "other deployments"))
+	}
 	return b.String(), nil
 }
 

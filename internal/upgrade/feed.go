@@ -249,8 +249,8 @@ func (s *Service) take(ctx context.Context, f Feed, lease int64, v watch.Validat
 	now := s.now()
 	snap := pack.With(advisory.Snapshot{Feed: f.Name, Taken: now}).Snapshot()
 	snap.Faults = len(faults)
-	if f.Current != nil && lease != 0 && snap.Records < f.Current.Records*keptShare/100 {
-		return Imported{}, problem.New(problem.Invalid, "feed-shrunk", "feed %s has %d records now, and had %d; its last state stays", f.Name, snap.Records, f.Current.Records).
+	if f.Current != nil && lease != 0 && snap.Records*100 < f.Current.Records*keptShare {
+		return Imported{}, problem.New(problem.Invalid, "feed-shrunk", "feed %s has %s now, and had %d; its last state stays", f.Name, count(snap.Records, "record", "records"), f.Current.Records).
 			Suggest("look at %s; if it is meant, import it by hand: chartkeep advisory import %s FILE", remoteName(f.URL), f.Name)
 	}
 	out := Imported{Feed: f.Name, Faults: faults[:min(len(faults), maxFaults)]}

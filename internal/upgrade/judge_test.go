@@ -27,7 +27,7 @@ func TestChain(t *testing.T) {
 	if p.Action != upgrade.ActUpgrade || p.Chosen == nil || len(p.Candidates) != 2 || p.Newest.Version != "1.2.0" {
 		t.Fatalf("%+v", p)
 	}
-	if !p.Chosen.Meets || p.Slot == nil || p.Emergency != "" {
+	if !p.Chosen.Meets || p.Slot != nil || p.Emergency != "" {
 		t.Errorf("chosen %+v, slot %v, emergency %s", p.Chosen, p.Slot, p.Emergency)
 	}
 	ups, err := w.Upgrades(w.ctx, ann, upgrade.UpgradeFilter{Open: true})
@@ -37,6 +37,12 @@ func TestChain(t *testing.T) {
 	}
 	if len(w.watch.told) != 1 || w.watch.told[0].Kind != watch.AdvisoryOpened {
 		t.Errorf("told %+v", w.watch.told)
+	}
+	// Older data alone make no other review.
+	w.now = w.now.AddDate(0, 0, 1)
+	w.judge()
+	if again, err := w.Upgrades(w.ctx, ann, upgrade.UpgradeFilter{Open: true}); err != nil || again[0].Review != ups[0].Review {
+		t.Errorf("a day later: %+v %v", again, err)
 	}
 	// The same again is the same: nothing new is told, no second upgrade, and
 	// the same plan.
@@ -176,7 +182,7 @@ func TestSignedPlanVerified(t *testing.T) {
 	p = w.plan("prod/data/cache")
 	u, err := w.AcceptPlan(w.ctx, ann, "prod/data/cache", p.Digest)
 	w.ok(err)
-	if u.State != upgrade.Planned || u.Slot == nil {
+	if u.State != upgrade.Planned || u.Slot != nil {
 		t.Fatalf("%+v", u)
 	}
 	w.now = w.now.Add(24 * time.Hour)

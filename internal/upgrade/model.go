@@ -142,8 +142,12 @@ type Side struct {
 // made once and never changed; Digest is over its JSON without the fields ID,
 // Digest, State and Signoffs.
 type Review struct {
-	ID         int64     `json:"id"`
-	Digest     string    `json:"digest"` // sha256:…
+	ID     int64  `json:"id"`
+	Digest string `json:"digest"` // sha256:…
+	// Substance is over what the review comes to: archives, findings with their
+	// deadlines, verdict and checklist, and not the age of data. Inputs that
+	// change nothing of it make no new review.
+	Substance  string    `json:"substance"`
 	Deployment string    `json:"deployment"`
 	Chart      string    `json:"chart"`
 	From       Side      `json:"from"`

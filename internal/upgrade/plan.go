@@ -214,12 +214,13 @@ func (p *Plan) schedule(is *state, d *watch.Deployment, j *judged) {
 		until = now.Add(horizon)
 	}
 	security := p.Action == ActUpgrade
-	slot, freeze, ok := calendar.Next(is.windows, d.Key, d.Environment, now.UTC().Truncate(time.Minute).Add(time.Minute), until, slotTime, security)
+	slot, freeze, ok := calendar.Next(is.windows, d.Key, d.Environment, now.UTC().Truncate(time.Hour).Add(time.Hour), until, slotTime, security)
+	if ok && slot.Window == "" {
+		p.Doubts = append(p.Doubts, "no window is meant for this deployment: any time before it is due is taken as allowed")
+		return
+	}
 	if ok {
 		p.Slot = &slot
-		if slot.Window == "" {
-			p.Doubts = append(p.Doubts, "no window is meant for this deployment: any time is taken as allowed")
-		}
 		return
 	}
 	switch {

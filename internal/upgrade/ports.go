@@ -81,9 +81,10 @@ type FeedLease struct {
 
 // Reviews keeps reviews and their sign-offs.
 type Reviews interface {
-	// PutReview keeps a review. One with the same digest is returned as it is
-	// kept, with its sign-offs. Open ones of the same deployment and target
-	// version become ReviewReplaced.
+	// PutReview keeps a review as the newest of its move. One with the same
+	// digest is returned as it is kept, with its sign-offs; when it was replaced
+	// it is open again, since what it was made from is back. Other open ones of
+	// the same deployment and target version become ReviewReplaced.
 	PutReview(ctx context.Context, r Review) (Review, error)
 	// Review finds one by digest, or by "sha256:" and at least 8 digits that
 	// name one alone.
@@ -145,8 +146,9 @@ type Upgrades interface {
 	// PutAssessment keeps the newest assessment of a deployment.
 	PutAssessment(ctx context.Context, a Assessment) error
 	Assessment(ctx context.Context, deployment string) (Assessment, error)
-	// Assessments lists all. Cost: all deployments with their findings; pages
-	// use Summaries.
+	// Assessments lists all by deployment, without the rules of decisions but
+	// for what the first of them says of "exploited". Cost: all deployments with
+	// their findings; pages use Summaries.
 	Assessments(ctx context.Context, each func(Assessment) error) error
 	Summaries(ctx context.Context) ([]Summary, error)
 	// ForgetDeployment is for one that is gone: its assessment goes, its newest

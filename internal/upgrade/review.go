@@ -55,7 +55,7 @@ func (s *Service) MakeReview(ctx context.Context, c audit.Caller, key, version s
 	if err != nil {
 		return Review{}, err
 	}
-	r, err = s.store.PutReview(ctx, r)
+	r, err = s.putReview(ctx, r)
 	if err == nil {
 		s.nudge()
 	}
@@ -307,9 +307,49 @@ func (n *readNotes) archive(archive []byte, between map[string]deployment.Publis
 	return nil
 }
 
-// seal gives the review its digest: over all that it says, and not over what
-// becomes of it.
+// substance is what a review comes to.
+type substance struct {
+	Form               string
+	Deployment, Chart  string
+	From, To           string
+	Archives           [2]string
+	Policy             string
+	Closed, Introduced []string
+	Remaining, Unknown []string
+	Verdict            Verdict
+	Effort             manifest.Effort
+	Undo               manifest.Undo
+	Asked              []string
+}
+
+// seal gives the review its digest, over all that it says and not over what
+// becomes of it, and names its substance.
 func (r *Review) seal() error {
+	names := func(list []Finding) []string {
+		out := make([]string, len(list))
+		for i, f := range list {
+			out[i] = fmt.Sprintf("%s %s %s", f.Key, f.Severity, f.Decision.Deadline.UTC().Format(time.RFC3339))
+		}
+		return out
+	}
+	is := substance{
+		Form: "chartkeep review v1", Deployment: r.Deployment, Chart: r.Chart, From: r.From.Version, To: r.To.Version, Archives: [2]string{r.From.Archive, r.To.Archive},
+		Policy: r.Inputs.Policy.Digest, Closed: names(r.Closed), Introduced: names(r.Introduced), Remaining: names(r.Remaining), Verdict: r.Verdict,
+		Effort: r.Compared.Effort, Undo: r.Compared.Undo,
+	}
+	for _, u := range r.Unknown {
+		is.Unknown = append(is.Unknown, u.Image)
+	}
+	for _, item := range r.Checklist {
+		if item.Required {
+			is.Asked = append(is.Asked, item.Text)
+		}
+	}
+	what, err := json.Marshal(is)
+	if err != nil {
+		return fmt.Errorf("write the substance of the review: %w", err)
+	}
+	r.Substance = digest.SHA256(what)
 	body := *r
 	body.ID, body.Digest, body.State, body.Signoffs = 0, "", "", nil
 	// The same review made a moment later is the same review.

@@ -119,7 +119,7 @@ func (s *Service) Tickets(ctx context.Context, c audit.Caller, tracker string, l
 
 // wantTickets has a ticket made for an upgrade wherever one is wanted, or
 // brought up to date.
-func (s *Service) wantTickets(ctx context.Context, u *Upgrade, r *Review, p *Plan) error {
+func (s *Service) wantTickets(ctx context.Context, u *Upgrade, r *Review) error {
 	if s.desk == nil || !u.Security {
 		return nil
 	}

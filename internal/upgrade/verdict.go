@@ -71,7 +71,7 @@ func (r *Review) conclude(o *option) {
 			say("%s: %s %s", p.Why, p.Finding.Object, p.Finding.Message)
 		}
 	}
-	say("effort %s, %d points", r.Compared.Effort.Class, r.Compared.Effort.Points)
+	say("effort %s, %s", r.Compared.Effort.Class, count(r.Compared.Effort.Points, "point", "points"))
 	if r.Compared.Undo.Verdict != manifest.UndoPossible {
 		say("rollback: %s", strings.ReplaceAll(string(r.Compared.Undo.Verdict), "-", " "))
 	}

@@ -231,7 +231,7 @@ func (s *Service) propose(ctx context.Context, is *state, d *watch.Deployment, j
 	}
 	r, err := s.review(ctx, is, d, j, p.Chosen.Version)
 	if err == nil {
-		r, err = s.store.PutReview(ctx, r)
+		r, err = s.putReview(ctx, r)
 	}
 	if p, ok := problem.As(err); ok && p.Kind != problem.Internal {
 		s.log.WarnContext(ctx, "a version could not be reviewed", "deployment", d.Key, "version", u.To, "error", err)
@@ -241,6 +241,19 @@ func (s *Service) propose(ctx context.Context, is *state, d *watch.Deployment, j
 		return err
 	}
 	return s.advance(ctx, u, &r, p)
+}
+
+// putReview keeps a review, unless the present one of the same move comes to the
+// same: then that one stays, with its sign-offs.
+func (s *Service) putReview(ctx context.Context, r Review) (Review, error) {
+	list, err := s.store.ListReviews(ctx, ReviewFilter{Deployment: r.Deployment, To: r.To.Version, Limit: 1})
+	if err != nil {
+		return r, err
+	}
+	if len(list) == 1 && list[0].State != ReviewReplaced && list[0].Substance == r.Substance {
+		return s.store.Review(ctx, list[0].Digest)
+	}
+	return s.store.PutReview(ctx, r)
 }
 
 // advance writes what the review and the plan mean for an upgrade, if that is
@@ -270,7 +283,7 @@ func (s *Service) advance(ctx context.Context, u Upgrade, r *Review, p *Plan) er
 		is.Steps = append(slices.Clone(u.Steps), step)
 	}
 	if same(&u, &is) {
-		return s.wantTickets(ctx, &is, r, p)
+		return s.wantTickets(ctx, &is, r)
 	}
 	is, err := s.store.MoveUpgrade(ctx, u.ID, nil, nil, func(now Upgrade) (Upgrade, error) {
 		if now.State != u.State || len(now.Steps) != len(u.Steps) {
@@ -281,7 +294,7 @@ func (s *Service) advance(ctx context.Context, u Upgrade, r *Review, p *Plan) er
 	if err != nil {
 		return err
 	}
-	return s.wantTickets(ctx, &is, r, p)
+	return s.wantTickets(ctx, &is, r)
 }
 
 // same reports whether two states of an upgrade say the same.
@@ -318,7 +331,7 @@ func (s *Service) verify(ctx context.Context, u Upgrade, j *judged) error {
 // end closes a story.
 func (s *Service) end(ctx context.Context, u Upgrade, state State, text string) error {
 	now := s.now().UTC().Truncate(time.Second)
-	_, err := s.store.MoveUpgrade(ctx, u.ID, nil, nil, func(u Upgrade) (Upgrade, error) {
+	u, err := s.store.MoveUpgrade(ctx, u.ID, nil, nil, func(u Upgrade) (Upgrade, error) {
 		if !u.State.Open() {
 			return u, nil
 		}
@@ -326,5 +339,12 @@ func (s *Service) end(ctx context.Context, u Upgrade, state State, text string) 
 		u.Steps = append(u.Steps, Step{Time: now, State: state, By: "chartkeep", Text: text})
 		return u, nil
 	})
-	return err
+	if err != nil || u.Ticket == "" {
+		return err
+	}
+	r, err := s.store.Review(ctx, u.Review)
+	if err != nil && problem.KindOf(err) != problem.NotFound {
+		return err
+	}
+	return s.wantTickets(ctx, &u, &r)
 }
