@@ -2,6 +2,7 @@ package upgrade
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -112,7 +113,14 @@ func (j *judged) decide(is *state, run found) {
 	derived := 0
 	for _, key := range run.keys() {
 		f := run.byKey[key]
-		is.decide(f, run.open[key], j.subject, firstFix(j.options, f))
+		var fix time.Time
+		if o := firstFix(j.options, f); o != nil {
+			if fix = o.FirstSeen; !o.Created.IsZero() && fix.Sub(o.Created) > 24*time.Hour {
+				a.doubt(fmt.Sprintf("the fix may be older than our clock: its publisher dates %s to %s, we first saw it on %s and count from there",
+					o.Version, o.Created.UTC().Format(time.DateOnly), fix.UTC().Format(time.DateOnly)))
+			}
+		}
+		is.decide(f, run.open[key], j.subject, fix)
 		if f.Decision.Lifted != nil {
 			a.Lifted = append(a.Lifted, *f)
 			continue

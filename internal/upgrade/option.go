@@ -8,7 +8,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/chartkeep/chartkeep/internal/chart"
 	"github.com/chartkeep/chartkeep/internal/deployment"
@@ -172,17 +171,16 @@ func sameRepository(a, b string) bool {
 	return x == y
 }
 
-// firstFix is when a version was first seen that closes a finding; zero while
+// firstFix is the version that closes a finding and was seen first; nil while
 // there is none.
-func firstFix(options []option, f *Finding) time.Time {
-	var at time.Time
+func firstFix(options []option, f *Finding) (first *option) {
 	for i := range options {
 		o := &options[i]
-		if o.closes(f) && !o.FirstSeen.IsZero() && (at.IsZero() || o.FirstSeen.Before(at)) {
-			at = o.FirstSeen
+		if o.closes(f) && !o.FirstSeen.IsZero() && (first == nil || o.FirstSeen.Before(first.FirstSeen)) {
+			first = o
 		}
 	}
-	return at
+	return first
 }
 
 // sortVersions puts versions in their order, the least first; what cannot be
