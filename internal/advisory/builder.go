@@ -29,6 +29,7 @@ type Builder struct {
 	strange int    // files in archives that are nothing of the kind
 	example string // one of them
 	edition edition
+	sort    func(*file) error // what takes the files of a Sorter; nil mostly
 
 	buffers []*bufio.Reader // one for each layer of packing
 	copy    []byte
@@ -92,6 +93,9 @@ func (b *Builder) stranger(f *file, reason string) {
 
 // readText reads a file by the form of its kind.
 func (b *Builder) readText(f *file) error {
+	if b.sort != nil {
+		return b.sort(f)
+	}
 	switch b.kind {
 	case KEV:
 		return b.readCatalogue(f)

@@ -10,8 +10,8 @@ import (
 // Database answers from one set of snapshots. Make it with NewDatabase.
 type Database struct {
 	snapshots  []Snapshot
-	advisories []*Advisory               // by id
-	charts     map[string][]Component    // see chartsByName
+	advisories []*Advisory // by id
+	lookup     lookup
 	components map[Component][]*Advisory // by id
 	known      map[string][]*Advisory    // by id, and by alias behind that
 	kev        []table[Exploited]        // the newest first, as all tables
@@ -177,7 +177,7 @@ func (db *Database) index() {
 			}
 		}
 	}
-	db.charts = chartsByName(db.components)
+	db.lookup = newLookup(db.components)
 	for _, a := range db.advisories {
 		for _, alias := range a.Aliases {
 			if alias != a.ID {

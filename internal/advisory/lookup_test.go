@@ -120,7 +120,7 @@ func TestMerge(t *testing.T) {
 		for range list { // whatever order they come in
 			list = append(list[1:], list[0])
 			db := database(list...)
-			if got := said(db.match([]Component{{"Bitnami", "x"}, {"Go", "x"}}, readVersion("1.0.0"))); got != tt.want {
+			if got := said(db.lookup.match([]Component{{"Bitnami", "x"}, {"Go", "x"}}, readVersion("1.0.0"))); got != tt.want {
 				t.Errorf("%s: %s: %swant %s", tt.name, list[0].ID, got, tt.want)
 			}
 		}

@@ -383,7 +383,7 @@ func (f found) resolve(v version) []Component {
 			continue
 		}
 		major, _, _ := strings.Cut(v.core, ".")
-		if compareNumber(major, "1") > 0 && compareNumber(major, fmt.Sprint(f.entry.Incompatible)) > 0 {
+		if compareNumbers(major, "1") > 0 && compareNumbers(major, fmt.Sprint(f.entry.Incompatible)) > 0 {
 			list[i].Name += "/v" + major
 		}
 	}

@@ -116,7 +116,8 @@ func (db *Database) MatchImage(ref string) ImageMatch {
 	if r.doubt != "" {
 		m.Confidence = Weak
 	}
-	m.Found = db.match(components, r)
+	m.Found = db.lookup.match(components, r)
+	m.Open = make([]string, 0, len(m.Found))
 	for _, o := range m.Found {
 		m.Open = append(m.Open, o.Advisory.ID)
 	}

@@ -3,14 +3,48 @@ package advisory
 import (
 	"fmt"
 	"slices"
+	"sort"
 	"strings"
 )
 
-// point is an event of a range at its place.
+// bottom is before every version: where introduced "0" is.
+var bottom = version{class: -2}
+
+// edge is a place on the line of versions from which on the answer is another
+// one: at a version, or right after it.
+type edge struct {
+	at    version
+	after bool
+	in    bool
+}
+
+// region is what a range takes in: edges in their order. Before the first one
+// nothing is in.
+type region []edge
+
+// contains walks along the edges: most regions have a handful.
+func (r region) contains(v version) (in bool) {
+	for i := range r {
+		if c := compare(r[i].at, v); c > 0 || c == 0 && r[i].after {
+			break
+		}
+		in = r[i].in
+	}
+	return in
+}
+
+// turn adds an edge where the answer changes.
+func (r region) turn(at version, after, in bool) region {
+	if was := len(r) > 0 && r[len(r)-1].in; was == in {
+		return r
+	}
+	return append(r, edge{at, after, in})
+}
+
+// point is an event at its place.
 type point struct {
-	at     version
-	bottom bool // introduced "0": before everything
-	kind   pointKind
+	at   version
+	kind pointKind
 }
 
 type pointKind uint8
@@ -19,26 +53,17 @@ const (
 	introduced pointKind = iota
 	fixed
 	lastAffected
+	limit
 )
 
-func comparePoints(a, b point) int {
-	switch {
-	case a.bottom && b.bottom:
-		return 0
-	case a.bottom:
-		return -1
-	case b.bottom:
-		return 1
-	}
-	return compare(a.at, b.at)
-}
+func comparePoints(a, b point) int { return compare(a.at, b.at) }
 
-// points returns the events in order, whatever order the record has them in.
-// Within says whether v is before a limit, where there are any. Fault says why
-// the range cannot be evaluated, as a sentence.
-func (r *Range) points(v version, buf []point) (list []point, within bool, fault string) {
-	list, within = buf[:0], true
-	limited, below, begins := false, false, false
+// points returns the events in the order of versions, whatever order the record
+// has them in, without limits. Until is the farthest limit; bottom for none.
+// Fault says why the range cannot be evaluated, as a sentence.
+func (r *Range) points() (list []point, until version, fault string) {
+	until = bottom
+	begins, endless := false, false
 	for _, e := range r.Events {
 		p, text := point{kind: introduced}, e.Introduced
 		switch {
@@ -47,125 +72,155 @@ func (r *Range) points(v version, buf []point) (list []point, within bool, fault
 		case e.LastAffected != "":
 			p.kind, text = lastAffected, e.LastAffected
 		case e.Limit == "*":
-			limited, below = true, true
+			endless = true
 			continue
 		case e.Limit != "":
-			text = e.Limit
-		case text == "0":
-			p.bottom, begins = true, true
-			list = append(list, p)
-			continue
-		}
-		var ok bool
-		if p.at, ok = parseVersion(text); !ok || r.Type != "SEMVER" && !p.at.settled() {
-			return nil, false, fmt.Sprintf("its range has %q, which has no place in the order of versions", text)
-		}
-		if e.Limit != "" {
-			limited, below = true, below || compare(v, p.at) < 0
-			continue
-		}
-		if v.class == 0 && p.at.revised() && compareNumbers(v.core, p.at.core) == 0 {
-			return nil, false, fmt.Sprintf("its range has %q, which may be a packager's revision of the version that runs", text)
+			p.kind, text = limit, e.Limit
 		}
 		begins = begins || p.kind == introduced
-		list = append(list, p)
-	}
-	if !begins {
-		return nil, false, "its range does not say where it begins"
-	}
-	if !slices.IsSortedFunc(list, comparePoints) {
-		slices.SortStableFunc(list, comparePoints)
-	}
-	return list, !limited || below, ""
-}
-
-// contains evaluates the events as the OSV schema says: in the order of
-// versions, each one that is not after v turns the answer. Where a range begins
-// and ends at one place, it says nothing there and the answer stays.
-//
-// Cost: linear in the events, and n log n where they are not in order.
-func (r *Range) contains(v version) (in bool, fault string) {
-	var buf [24]point
-	list, within, fault := r.points(v, buf[:])
-	if fault != "" || !within {
-		return false, fault
-	}
-	for i := 0; i < len(list); {
-		c := -1
-		if !list[i].bottom {
-			c = compare(list[i].at, v)
-		}
-		if c > 0 {
-			break
-		}
-		opens, closes, first := false, false, i
-		for ; i < len(list) && comparePoints(list[first], list[i]) == 0; i++ {
-			switch list[i].kind {
-			case introduced:
-				opens = true
-			case fixed:
-				closes = true
-			case lastAffected:
-				closes = closes || c < 0
+		if p.at = bottom; p.kind != introduced || text != "0" {
+			var ok bool
+			if p.at, ok = parseVersion(text); !ok || r.Type != "SEMVER" && !p.at.settled() {
+				return nil, bottom, fmt.Sprintf("its range has %q, which has no place in the order of versions", text)
 			}
 		}
-		if opens != closes {
-			in = opens
+		if p.kind != limit {
+			list = append(list, p)
+		} else if compare(p.at, until) > 0 {
+			until = p.at
 		}
 	}
-	return in, ""
+	if !begins {
+		return nil, bottom, "its range does not say where it begins"
+	}
+	if endless {
+		until = bottom
+	}
+	slices.SortStableFunc(list, comparePoints)
+	return list, until, ""
+}
+
+// region evaluates the events as the OSV schema says: in the order of versions,
+// each one turns the answer, and nothing is in from the farthest limit on. Where
+// a range begins and ends at one place, it says nothing there and the answer
+// stays. Revised are events that may name a packager's revision of a release.
+func (r *Range) region() (out region, revised []version, fault string) {
+	list, until, fault := r.points()
+	in := false
+	for i := 0; i < len(list); {
+		at := list[i].at
+		var opens, closes, closesAfter bool
+		for ; i < len(list) && compare(list[i].at, at) == 0; i++ {
+			opens = opens || list[i].kind == introduced
+			closes = closes || list[i].kind == fixed
+			closesAfter = closesAfter || list[i].kind != introduced
+		}
+		if until != bottom && compare(at, until) >= 0 {
+			break
+		}
+		if at.revised() {
+			revised = append(revised, at)
+		}
+		there, then := in, in
+		if opens != closes {
+			there = opens
+		}
+		if opens != closesAfter {
+			then = opens
+		}
+		out = out.turn(at, false, there).turn(at, true, then)
+		in = then
+	}
+	if until != bottom {
+		out = out.turn(until, false, false)
+	}
+	return out, revised, fault
+}
+
+// part is an Affected made ready for evaluation.
+type part struct {
+	affected *Affected
+	regions  []region
+	revised  []version
+	listed   []version // one by one
+	doubt    string    // why a range cannot be evaluated
+	fixed    []version // that are not affected themselves, in their order
+	fixes    []string  // the same as the record has them
+}
+
+func newPart(x *Affected) part {
+	p := part{affected: x}
+	for i := range x.Ranges {
+		r, revised, fault := x.Ranges[i].region()
+		if p.doubt == "" {
+			p.doubt = fault
+		}
+		if len(r) > 0 {
+			p.regions = append(p.regions, r)
+		}
+		p.revised = append(p.revised, revised...)
+	}
+	for _, text := range x.Versions {
+		if v, ok := parseVersion(text); ok {
+			p.listed = append(p.listed, v)
+		}
+	}
+	if len(x.Ranges)+len(x.Versions) == 0 {
+		p.doubt = "it names no versions that can be compared"
+	}
+	p.addFixes()
+	return p
 }
 
 // covers reports whether v is affected: in one of the ranges, or listed. Doubt
 // says why that could not be decided, as a sentence; then affected is false.
-func (a *Affected) covers(v version) (affected bool, doubt string) {
-	for i := range a.Ranges {
-		in, fault := a.Ranges[i].contains(v)
-		if in {
-			return true, ""
-		}
-		if doubt == "" {
-			doubt = fault
-		}
-	}
-	for _, text := range a.Versions {
-		if listed, ok := parseVersion(text); ok && compare(listed, v) == 0 {
+func (p *part) covers(v version) (affected bool, doubt string) {
+	for _, r := range p.regions {
+		if r.contains(v) {
 			return true, ""
 		}
 	}
-	if len(a.Ranges)+len(a.Versions) == 0 {
-		doubt = "it names no versions that can be compared"
+	for i := range p.listed {
+		if compare(p.listed[i], v) == 0 {
+			return true, ""
+		}
 	}
-	return false, doubt
+	for _, at := range p.revised {
+		if p.doubt == "" && v.class == 0 && compareNumbers(v.core, at.core) == 0 {
+			return false, fmt.Sprintf("its range has \"%s-%s\", which may be a packager's revision of the version that runs", at.core, at.extra)
+		}
+	}
+	return false, p.doubt
 }
 
-// fixes returns the versions that end what affects v: those after v that are
-// named as fixed and are not affected by another part of the record. The least
-// is that of the line of v, the ones after it are of newer lines.
-func (a *Affected) fixes(v version) []string {
+// addFixes collects the versions that are named as fixed and are not affected by
+// another range of the record.
+func (p *part) addFixes() {
 	type fix struct {
 		at   version
 		text string
 	}
 	var list []fix
-	for i := range a.Ranges {
-		for _, e := range a.Ranges[i].Events {
-			at, ok := parseVersion(e.Fixed)
-			if !ok || compare(at, v) <= 0 {
-				continue
+	for i := range p.affected.Ranges {
+		for _, e := range p.affected.Ranges[i].Events {
+			if at, ok := parseVersion(e.Fixed); ok {
+				if affected, doubt := p.covers(at); !affected && doubt == "" {
+					list = append(list, fix{at, strings.TrimPrefix(e.Fixed, "v")})
+				}
 			}
-			if affected, doubt := a.covers(at); affected || doubt != "" {
-				continue
-			}
-			list = append(list, fix{at, strings.TrimPrefix(e.Fixed, "v")})
 		}
 	}
-	slices.SortFunc(list, func(a, b fix) int { return compare(a.at, b.at) })
-	var texts []string
+	slices.SortStableFunc(list, func(a, b fix) int { return compare(a.at, b.at) })
 	for i, f := range list {
 		if i == 0 || compare(list[i-1].at, f.at) != 0 {
-			texts = append(texts, f.text)
+			p.fixed, p.fixes = append(p.fixed, f.at), append(p.fixes, f.text)
 		}
 	}
-	return texts
+}
+
+// fixesOf returns the fixes after v. The least is that of the line of v, the
+// ones after it are of newer lines.
+func (p *part) fixesOf(v version) []string {
+	i := sort.Search(len(p.fixed), func(i int) bool { return compare(p.fixed[i], v) > 0 })
+	return slices.Clip(p.fixes[i:])
 }

@@ -28,6 +28,11 @@ func events(t testing.TB, text string) []RangeEvent {
 	return list
 }
 
+func ready(x *Affected) *part {
+	p := newPart(x)
+	return &p
+}
+
 func TestRange(t *testing.T) {
 	const branches = "introduced:11.0.0 fixed:11.22.0 introduced:12.0.0 fixed:12.17.0 introduced:13.0.0 fixed:13.13.0"
 	for _, tt := range []struct{ name, kind, events, in, out string }{
@@ -57,13 +62,14 @@ func TestRange(t *testing.T) {
 		{"ecosystem, PEP 440", "ECOSYSTEM", "introduced:2.0.0a1 fixed:2.8.4rc2", "2.0.0a1 2.8.4rc1 2.8.3.post1", "1.9 2.8.4rc2 2.8.4"},
 	} {
 		r := Range{Type: tt.kind, Events: events(t, tt.events)}
+		region, _, fault := r.region()
 		check := func(list string, want bool) {
 			for text := range strings.FieldsSeq(list) {
 				v, ok := parseVersion(text)
 				if !ok {
 					continue
 				}
-				if in, fault := r.contains(v); in != want || fault != "" {
+				if in := region.contains(v); in != want || fault != "" {
 					t.Errorf("%s: %s is in: %t %s, want %t", tt.name, text, in, fault, want)
 				}
 			}
@@ -72,6 +78,7 @@ func TestRange(t *testing.T) {
 		check(tt.out, false)
 		// The order of the events in the record means nothing.
 		slices.Reverse(r.Events)
+		region, _, fault = r.region()
 		check(tt.in, true)
 		check(tt.out, false)
 	}
@@ -91,27 +98,27 @@ func TestRangeThatCannotBeEvaluated(t *testing.T) {
 		{"ECOSYSTEM", "introduced:0 fixed:1:2.3-4", "1:2.3-4"},
 	} {
 		x := Affected{Ranges: []Range{{Type: tt.kind, Events: events(t, tt.events)}}}
-		if affected, doubt := x.covers(mustVersion(t, "1.4.0")); affected || !strings.Contains(doubt, tt.say) {
+		if affected, doubt := ready(&x).covers(mustVersion(t, "1.4.0")); affected || !strings.Contains(doubt, tt.say) {
 			t.Errorf("%s %s: %t, %q", tt.kind, tt.events, affected, doubt)
 		}
 		// Another part of the record that can be evaluated is certain.
 		x.Ranges = append(x.Ranges, Range{Type: "SEMVER", Events: events(t, "introduced:1.4.0 fixed:1.5.0")})
-		if affected, doubt := x.covers(mustVersion(t, "1.4.0")); !affected || doubt != "" {
+		if affected, doubt := ready(&x).covers(mustVersion(t, "1.4.0")); !affected || doubt != "" {
 			t.Errorf("%s %s, and a range: %t, %q", tt.kind, tt.events, affected, doubt)
 		}
 		x.Ranges, x.Versions = x.Ranges[:1], []string{"1.3.0", "1.4.0"}
-		if affected, doubt := x.covers(mustVersion(t, "1.4.0")); !affected || doubt != "" {
+		if affected, doubt := ready(&x).covers(mustVersion(t, "1.4.0")); !affected || doubt != "" {
 			t.Errorf("%s %s, and listed: %t, %q", tt.kind, tt.events, affected, doubt)
 		}
 	}
 	// A revision is in doubt for the release that it revises, and for no other.
-	r := Range{Type: "SEMVER", Events: events(t, "introduced:0 fixed:4.6.0-1")}
+	x := Affected{Ranges: []Range{{Type: "SEMVER", Events: events(t, "introduced:0 fixed:4.6.0-1")}}}
 	for text, want := range map[string]bool{"4.5.9": true, "4.6.1": false} {
-		if in, fault := r.contains(mustVersion(t, text)); in != want || fault != "" {
+		if in, fault := ready(&x).covers(mustVersion(t, text)); in != want || fault != "" {
 			t.Errorf("%s is in: %t %s", text, in, fault)
 		}
 	}
-	if _, doubt := (&Affected{}).covers(mustVersion(t, "1.4.0")); doubt == "" {
+	if _, doubt := ready(&Affected{}).covers(mustVersion(t, "1.4.0")); doubt == "" {
 		t.Error("a record without any versions is evaluated")
 	}
 }
@@ -119,7 +126,7 @@ func TestRangeThatCannotBeEvaluated(t *testing.T) {
 func TestVersionsListed(t *testing.T) {
 	x := Affected{Versions: []string{"v1.2.0", "1.3", "odd"}, Ranges: []Range{{Type: "ECOSYSTEM", Events: events(t, "introduced:2.0.0 fixed:2.1.0")}}}
 	for text, want := range map[string]bool{"1.2.0": true, "1.3.0": true, "1.2.1": false, "2.0.5": true, "2.1.0": false} {
-		if affected, doubt := x.covers(mustVersion(t, text)); affected != want || doubt != "" {
+		if affected, doubt := ready(&x).covers(mustVersion(t, text)); affected != want || doubt != "" {
 			t.Errorf("%s: %t %s", text, affected, doubt)
 		}
 	}
@@ -142,7 +149,7 @@ func TestFixes(t *testing.T) {
 		for text := range strings.SplitSeq(tt.ranges, ";") {
 			x.Ranges = append(x.Ranges, Range{Type: "SEMVER", Events: events(t, text)})
 		}
-		if got := strings.Join(x.fixes(mustVersion(t, tt.at)), " "); got != tt.want {
+		if got := strings.Join(ready(&x).fixesOf(mustVersion(t, tt.at)), " "); got != tt.want {
 			t.Errorf("%s at %s: %q, want %q", tt.ranges, tt.at, got, tt.want)
 		}
 	}
@@ -175,18 +182,18 @@ func FuzzRange(f *testing.F) {
 		if !ok {
 			return
 		}
-		in, fault := r.contains(v)
+		x := Affected{Ranges: []Range{r}}
+		in, fault := ready(&x).covers(v)
 		if in && fault != "" {
 			t.Fatalf("%s in %s is both", at, text)
 		}
-		x := Affected{Ranges: []Range{r}}
-		for _, fix := range x.fixes(v) {
-			if affected, _ := x.covers(mustVersion(t, fix)); affected || compare(mustVersion(t, fix), v) <= 0 {
+		for _, fix := range ready(&x).fixesOf(v) {
+			if affected, _ := ready(&x).covers(mustVersion(t, fix)); affected || compare(mustVersion(t, fix), v) <= 0 {
 				t.Errorf("%s is offered as a fix of %s in %s", fix, at, text)
 			}
 		}
 		slices.Reverse(r.Events)
-		if again, other := r.contains(v); again != in || (other == "") != (fault == "") {
+		if again, other := ready(&x).covers(v); again != in || (other == "") != (fault == "") {
 			t.Errorf("%s in %s: %t %s, and backwards %t %s", at, text, in, fault, again, other)
 		}
 		// Behind all events only an introduced can be the last word.
@@ -198,7 +205,7 @@ func FuzzRange(f *testing.F) {
 				}
 			}
 			top, _ := parseVersion(strings.Repeat("9", 240))
-			if got, _ := r.contains(top); got && last.Introduced == "" && !slices.ContainsFunc(r.Events, func(e RangeEvent) bool {
+			if got, _ := ready(&x).covers(top); got && last.Introduced == "" && !slices.ContainsFunc(r.Events, func(e RangeEvent) bool {
 				return e.Introduced != "" && compare(place(t, e), place(t, last)) == 0
 			}) && compare(place(t, last), top) < 0 {
 				t.Errorf("behind everything is in %s", text)

@@ -26,7 +26,7 @@ const maxVersion = 256
 type version struct {
 	core  string // numbers with dots between them
 	extra string // of a pre-release, or of what is after a release
-	class int    // -1 pre-release, 0 release, +1 after the release
+	class int    // -1 pre-release, 0 release, +1 after the release; -2 see bottom
 }
 
 // parseVersion reads the version of a program, as advisories and Chart.yaml have
@@ -147,7 +147,7 @@ func (v version) settled() bool {
 // revised reports whether v may mean the packager's revision of a release, as
 // 4.6.0-1 does, where SemVer reads a pre-release.
 func (v version) revised() bool {
-	return v.class < 0 && isDigit(v.extra[0]) && !v.settled()
+	return v.class == -1 && isDigit(v.extra[0]) && !v.settled()
 }
 
 // compare returns -1, 0 or +1.
@@ -161,25 +161,35 @@ func compare(a, b version) int {
 	return compareExtras(a.extra, b.extra)
 }
 
+// compareNumbers walks through both texts at once, since everything that is
+// matched comes through here.
 func compareNumbers(a, b string) int {
-	for a != "" || b != "" {
-		var x, y string
-		x, a, _ = strings.Cut(a, ".")
-		y, b, _ = strings.Cut(b, ".")
-		if c := compareNumber(x, y); c != 0 {
+	i, j := 0, 0
+	for i < len(a) || j < len(b) {
+		for i < len(a) && a[i] == '0' {
+			i++
+		}
+		for j < len(b) && b[j] == '0' {
+			j++
+		}
+		c := 0 // of the first digits that differ, which decide among numbers of one length
+		for i < len(a) && j < len(b) && a[i] != '.' && b[j] != '.' {
+			if c == 0 {
+				c = cmp.Compare(a[i], b[j])
+			}
+			i, j = i+1, j+1
+		}
+		switch {
+		case i < len(a) && a[i] != '.':
+			return 1
+		case j < len(b) && b[j] != '.':
+			return -1
+		case c != 0:
 			return c
 		}
+		i, j = i+1, j+1 // over the dots
 	}
 	return 0
-}
-
-// compareNumber compares numbers of any length; "" is 0.
-func compareNumber(a, b string) int {
-	a, b = strings.TrimLeft(a, "0"), strings.TrimLeft(b, "0")
-	if len(a) != len(b) {
-		return cmp.Compare(len(a), len(b))
-	}
-	return strings.Compare(a, b)
 }
 
 // compareExtras compares runs of digits and of letters in turn: a number is
@@ -200,7 +210,7 @@ func compareExtras(a, b string) int {
 		}
 		c := 0
 		if isDigit(x[0]) {
-			c = compareNumber(x, y)
+			c = compareNumbers(x, y)
 		} else {
 			c = strings.Compare(wholeWord(x), wholeWord(y))
 		}
