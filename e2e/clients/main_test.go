@@ -22,6 +22,7 @@ var programs = map[string]string{
 	"helm4":        "helm.sh/helm/v4/cmd/helm",
 	"helm-cm-push": "github.com/chartmuseum/helm-push/cmd/helm-cm-push",
 	"oras":         "oras.land/oras/cmd/oras",
+	"registry":     "github.com/distribution/distribution/v3/cmd/registry", // a server
 }
 
 // helms are the versions of Helm that each test runs with.

@@ -33,8 +33,9 @@ func TestGitHubAPI(t *testing.T) {
 	}
 }
 
-// gitHubFake answers like GitHub's API, from testdata/github, whose files are
-// synthetic.
+// gitHubFake answers like GitHub's API, from testdata/github. Its files are
+// synthetic, and what is tested with them alone is not proven live; the tests
+// named Recorded read what GitHub answered.
 type gitHubFake struct {
 	*site
 	repository, releases string // names of files
@@ -69,7 +70,7 @@ func newGitHub(t *testing.T) *gitHubFake {
 	return g
 }
 
-func TestGitHub(t *testing.T) {
+func TestGitHubSynthetic(t *testing.T) {
 	g := newGitHub(t)
 	s := reader(t, Config{}, "  gh: {host: '"+g.host()+"', token_file: tok}\n", map[string]string{"tok": "hunter2"})
 	src := watch.Source{ID: 3, Kind: watch.SourceGitHub, URL: g.URL + "/o/charts", Credential: "gh", Chart: "web"}
@@ -116,7 +117,7 @@ func TestGitHub(t *testing.T) {
 	}
 }
 
-func TestGitHubPages(t *testing.T) {
+func TestGitHubSyntheticPages(t *testing.T) {
 	g := newGitHub(t)
 	s := reader(t, Config{}, "", nil)
 	src := watch.Source{Kind: watch.SourceGitHub, URL: g.URL + "/o/charts"}
@@ -146,7 +147,7 @@ func TestGitHubPages(t *testing.T) {
 	wants(t, err, problem.Invalid, "to another address")
 }
 
-func TestGitHubRefuses(t *testing.T) {
+func TestGitHubSyntheticRefuses(t *testing.T) {
 	g := newGitHub(t)
 	s := reader(t, Config{}, "", nil)
 	src := watch.Source{Kind: watch.SourceGitHub, URL: g.URL + "/o/charts"}

@@ -457,7 +457,11 @@ func (s *Sources) ociProvenance(ctx context.Context, credential, raw string) (io
 	}
 	for _, l := range m.Layers {
 		if l.MediaType == provenanceType {
-			return repo.layer(ctx, l, chart.MaxProvenance, "the provenance of "+remote.Shown(raw))
+			rc, err := repo.layer(ctx, l, chart.MaxProvenance, "the provenance of "+remote.Shown(raw))
+			if problem.KindOf(err) == problem.NotFound {
+				err = problem.New(problem.Invalid, "registry-provenance", "the manifest of %s names a provenance that the registry does not have", remote.Shown(raw))
+			}
+			return rc, err
 		}
 	}
 	return nil, nil
