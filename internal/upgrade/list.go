@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/chartkeep/chartkeep/internal/access"
@@ -38,6 +39,9 @@ func (s *Service) Advisories(ctx context.Context, c audit.Caller, f AdvisoryFilt
 		return AdvisoryList{}, err
 	}
 	now := s.now()
+	if out, ok := s.lists.get(f, is.number, now); ok {
+		return out, nil
+	}
 	g := gathering{now: now, query: q, rows: map[string]*AdvisoryRow{}, unknown: map[string]*UnknownRow{}, heat: map[string]*EnvironmentRow{}}
 	if err := s.store.Assessments(ctx, func(a Assessment) error { g.add(&a); return nil }); err != nil {
 		return AdvisoryList{}, err
@@ -58,7 +62,48 @@ func (s *Service) Advisories(ctx context.Context, c audit.Caller, f AdvisoryFilt
 		return AdvisoryList{}, err
 	}
 	out.Unknown, out.Heat = g.unknowns(), g.environments()
+	s.lists.put(f, is.number, now, out)
 	return out, nil
+}
+
+// lists keeps the answers of Advisories for a minute, or until deployments are
+// judged anew by this process: each reads every assessment.
+type lists struct {
+	mu   sync.Mutex
+	kept map[AdvisoryFilter]keptList
+}
+
+type keptList struct {
+	number int64
+	at     time.Time
+	list   AdvisoryList
+}
+
+const (
+	listFor  = time.Minute
+	maxLists = 64
+)
+
+func (l *lists) get(f AdvisoryFilter, number int64, now time.Time) (AdvisoryList, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	k, ok := l.kept[f]
+	return k.list, ok && k.number == number && now.Sub(k.at) < listFor
+}
+
+func (l *lists) put(f AdvisoryFilter, number int64, now time.Time, list AdvisoryList) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.kept == nil || len(l.kept) >= maxLists {
+		l.kept = map[AdvisoryFilter]keptList{}
+	}
+	l.kept[f] = keptList{number, now, list}
+}
+
+func (l *lists) forget() {
+	l.mu.Lock()
+	l.kept = nil
+	l.mu.Unlock()
 }
 
 // Advisory is one advisory wherever it is open, named by id or alias.

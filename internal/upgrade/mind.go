@@ -31,7 +31,7 @@ type state struct {
 	waivers []Waiver // that are approved and not ended; expiry is the decision's
 }
 
-// think returns the inputs as they are now. Cost: one row while nothing has
+// think returns the inputs as they are now. Cost: the feeds while nothing has
 // changed; else the packs that changed, and the database made anew, which is
 // about a second for ten thousand advisories.
 func (s *Service) think(ctx context.Context) (*state, error) {
@@ -42,7 +42,10 @@ func (s *Service) think(ctx context.Context) (*state, error) {
 		return nil, err
 	}
 	if old := s.mind.now; old != nil && old.number == number {
-		return old, nil
+		// How fresh the data are changes without them.
+		is := *old
+		is.feeds, err = s.store.Feeds(ctx)
+		return &is, err
 	}
 	is := &state{number: number}
 	if is.feeds, err = s.store.Feeds(ctx); err != nil {

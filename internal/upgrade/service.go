@@ -41,6 +41,7 @@ type Service struct {
 	wake  chan struct{} // something became due in this process
 	mind  mind
 	shelf shelf
+	lists lists
 }
 
 // New makes a service. It does nothing by itself: see Work.

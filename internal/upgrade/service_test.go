@@ -126,6 +126,7 @@ func (w *world) feed(name string, kind advisory.Kind, text string) upgrade.Impor
 
 // fleet is what is deployed and published.
 type fleet struct {
+	mu          sync.Mutex
 	deployments []watch.Deployment
 	versions    []deployment.Published
 	archives    map[string][]byte // by digest
@@ -158,6 +159,8 @@ func (f *fleet) ChartVersions(_ context.Context, d watch.Deployment) ([]deployme
 }
 
 func (f *fleet) FetchArchive(_ context.Context, v deployment.Published) ([]byte, string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.fetched++
 	if b, ok := f.archives[v.Archive]; ok {
 		return b, v.Archive, nil
@@ -176,6 +179,8 @@ func (f *fleet) VersionNotes(_ context.Context, v deployment.Published) ([]watch
 }
 
 func (f *fleet) Tell(_ context.Context, events []watch.Event) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	for _, e := range events {
 		if !slices.ContainsFunc(f.told, func(o watch.Event) bool { return o.Key == e.Key }) {
 			f.told = append(f.told, e)

@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/chartkeep/chartkeep/internal/chart"
@@ -16,8 +17,9 @@ import (
 
 // How the judgement runs by itself.
 const (
-	lookEvery  = 15 * time.Second // for what changed or became due
-	judgeEvery = 6 * time.Hour    // all deployments, though nothing changed: time itself makes things late and data old
+	lookEvery    = 15 * time.Second // for what changed or became due
+	judgesAtOnce = 4                // they share the flushes of the store
+	judgeEvery   = 6 * time.Hour    // all deployments, though nothing changed: time itself makes things late and data old
 )
 
 // Work reads feeds that are due, judges all deployments anew when what they are
@@ -85,34 +87,56 @@ func (s *Service) JudgeAll(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	before, err := s.store.Summaries(ctx)
+	if err != nil {
+		return 0, err
+	}
+	ran := make(map[string]string, len(before))
+	for _, a := range before {
+		ran[a.Deployment] = a.Version
+	}
+	var mu sync.Mutex
+	var errs []error
 	n := 0
 	keep := map[string]bool{}
-	var errs []error
+	work := make(chan watch.Deployment)
+	var workers sync.WaitGroup
+	for range judgesAtOnce {
+		workers.Go(func() {
+			for d := range work {
+				was, known := ran[d.Key]
+				err := s.judgeOne(ctx, is, &d, was, !known)
+				mu.Lock()
+				if err == nil {
+					n++
+				} else if ctx.Err() == nil {
+					errs = append(errs, fmt.Errorf("judge %s: %w", d.Key, err))
+				}
+				mu.Unlock()
+			}
+		})
+	}
 	err = s.watch.AllDeployments(ctx, func(d watch.Deployment) error {
 		keep[d.Key] = true
-		if err := s.judgeOne(ctx, is, &d); err != nil {
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			errs = append(errs, fmt.Errorf("judge %s: %w", d.Key, err))
+		select {
+		case work <- d:
 			return nil
+		case <-ctx.Done():
+			return ctx.Err()
 		}
-		n++
-		return nil
 	})
+	close(work)
+	workers.Wait()
+	s.lists.forget()
 	if err == nil {
-		err = s.forget(ctx, keep)
+		err = s.forget(ctx, before, keep)
 	}
 	return n, errors.Join(append(errs, err)...)
 }
 
 // forget ends what is known of deployments that are gone.
-func (s *Service) forget(ctx context.Context, keep map[string]bool) error {
-	list, err := s.store.Summaries(ctx)
-	if err != nil {
-		return err
-	}
-	for _, a := range list {
+func (s *Service) forget(ctx context.Context, before []Summary, keep map[string]bool) error {
+	for _, a := range before {
 		if keep[a.Deployment] {
 			continue
 		}
@@ -132,8 +156,9 @@ func (s *Service) forget(ctx context.Context, keep map[string]bool) error {
 	return nil
 }
 
-// judgeOne judges one deployment and writes what follows.
-func (s *Service) judgeOne(ctx context.Context, is *state, d *watch.Deployment) (err error) {
+// judgeOne judges one deployment and writes what follows. ran is the version
+// that it ran when it was judged before, and first says that it never was.
+func (s *Service) judgeOne(ctx context.Context, is *state, d *watch.Deployment, ran string, first bool) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			s.log.ErrorContext(ctx, "a judgement panicked", "deployment", d.Key, "panic", p, "stack", string(debug.Stack()))
@@ -152,20 +177,16 @@ func (s *Service) judgeOne(ctx context.Context, is *state, d *watch.Deployment) 
 	for _, f := range j.assessment.Lifted {
 		lifted[f.Key] = true
 	}
-	was, err := s.store.Assessment(ctx, d.Key)
-	if err != nil && problem.KindOf(err) != problem.NotFound {
-		return err
-	}
-	moved := was.Version != "" && was.Version != d.Chart.Version
-	opened, closed, err := s.store.SyncExposures(ctx, d.Key, j.assessment.exposed(), func(e Exposed) string {
+	moved := ran != "" && ran != d.Chart.Version
+	opened, _, err := s.store.SyncExposures(ctx, d.Key, j.assessment.exposed(), func(e Exposed) string {
 		switch {
 		case lifted[e.Key]:
 			return "lifted"
 		case moved:
 			return "upgraded"
 		}
-		return "gone"
-	}, s.now())
+		return Gone
+	}, j.subject.now)
 	if err != nil {
 		return err
 	}
@@ -178,7 +199,7 @@ func (s *Service) judgeOne(ctx context.Context, is *state, d *watch.Deployment) 
 	if err := s.follow(ctx, is, d, j, &p); err != nil {
 		return err
 	}
-	return s.watch.Tell(ctx, s.events(d, j, &p, opened, closed, was.Deployment == ""))
+	return s.watch.Tell(ctx, s.events(d, j, &p, opened, first))
 }
 
 // follow brings the stories of a deployment up to date: an upgrade that was

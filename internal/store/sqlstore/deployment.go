@@ -71,23 +71,47 @@ func learn[T ~string](to **T, before, after T) {
 	}
 }
 
+// text is what an import brought of a deployment, as its row has it.
+type text struct{ main, detail string }
+
+// detail is what is large of a deployment, and needed for few of them at a
+// time.
+type detail struct {
+	Values json.RawMessage   `json:"values,omitempty"`
+	Print  *deployment.Print `json:"print,omitempty"`
+}
+
+func textOf(d *deployment.Deployment) (t text, err error) {
+	if t.detail, err = jsonText(detail{d.Values, d.Print}); err != nil {
+		return t, err
+	}
+	rest := *d
+	rest.Values, rest.Print = nil, nil
+	t.main, err = jsonText(&rest)
+	return t, err
+}
+
 // stored is a deployment as its row has it.
 type stored struct {
 	watch.Deployment
 	key      string // as the column has it
-	imported string // the JSON of what the import brought
+	imported text
 	declared declaration
 }
 
-const selectDeployment = "SELECT d.key, d.import, d.first_seen, i.time, d.deployment_json, COALESCE(x.declaration_json, '') FROM deployment d " +
-	"JOIN deployment_import i ON i.name = d.import LEFT JOIN declaration x ON x.key = d.key"
+const (
+	deploymentColumns = "SELECT d.key, d.import, d.first_seen, i.time, d.deployment_json, COALESCE(x.declaration_json, ''), "
+	fromDeployment    = " FROM deployment d JOIN deployment_import i ON i.name = d.import LEFT JOIN declaration x ON x.key = d.key"
+	selectDeployment  = deploymentColumns + "d.detail_json" + fromDeployment
+	listDeployment    = deploymentColumns + "'{}'" + fromDeployment
+)
 
 // scanStored reads a row and leaves what was imported for open.
 func scanStored(row scanner) (*stored, error) {
 	var d stored
 	var firstSeen, lastSeen int64
 	var said string
-	if err := row.Scan(&d.key, &d.Import, &firstSeen, &lastSeen, &d.imported, &said); err != nil {
+	if err := row.Scan(&d.key, &d.Import, &firstSeen, &lastSeen, &d.imported.main, &said, &d.imported.detail); err != nil {
 		return nil, err
 	}
 	d.FirstSeen, d.LastSeen = fromMillis(firstSeen), fromMillis(lastSeen)
@@ -99,9 +123,18 @@ func scanStored(row scanner) (*stored, error) {
 
 // open reads what was imported, with what was declared over it.
 func (d *stored) open() error {
-	err := json.Unmarshal([]byte(d.imported), &d.Deployment.Deployment)
+	if err := json.Unmarshal([]byte(d.imported.main), &d.Deployment.Deployment); err != nil {
+		return err
+	}
+	if d.imported.detail != "{}" {
+		var large detail
+		if err := json.Unmarshal([]byte(d.imported.detail), &large); err != nil {
+			return err
+		}
+		d.Values, d.Print = large.Values, large.Print
+	}
 	d.declared.over(&d.Deployment.Deployment)
-	return err
+	return nil
 }
 
 func scanDeployment(row scanner) (*stored, error) {
@@ -121,28 +154,32 @@ func scanDeployment(row scanner) (*stored, error) {
 // written. 5,000 deployments with 4 KB of values each took 0.7 s when all were
 // new and 0.4 s when none had changed; of that, 0.25 s of encoding come before
 // the transaction.
-func (s *Store) ReplaceDeployments(ctx context.Context, name string, list []watch.Deployment, ev audit.Event, now time.Time, compare func(old, new *watch.Deployment) []watch.Event) ([]watch.Event, error) {
-	texts := make([]string, len(list))
+func (s *Store) ReplaceDeployments(ctx context.Context, im watch.Import, list []watch.Deployment, ev audit.Event, now time.Time, compare func(old, new *watch.Deployment) []watch.Event) ([]watch.Event, error) {
+	texts := make([]text, len(list))
 	seen := make(map[string]bool, len(list))
 	for i := range list {
 		key := list[i].Key
 		if key == "" || seen[key] {
-			return nil, problem.New(problem.Invalid, "deployment-key", "the import %s has two deployments with the key %q, or one without a key", name, key)
+			return nil, problem.New(problem.Invalid, "deployment-key", "the import %s has two deployments with the key %q, or one without a key", im.Name, key)
 		}
 		seen[key] = true
 		var err error
-		if texts[i], err = jsonText(&list[i].Deployment); err != nil {
+		if texts[i], err = textOf(&list[i].Deployment); err != nil {
 			return nil, err
 		}
 	}
+	said, err := jsonText(importJSON{im.From, im.Problems, im.MoreProblems})
+	if err != nil {
+		return nil, err
+	}
 	var events []watch.Event
-	err := s.write(ctx, true, func(b *batch) error {
-		r := replacement{batch: b, name: name, now: fromMillis(millis(now)), compare: compare}
+	err = s.write(ctx, true, func(b *batch) error {
+		r := replacement{batch: b, name: im.Name, said: said, now: fromMillis(millis(now)), compare: compare}
 		err := r.replace(list, texts)
 		if events = r.fresh; err != nil {
 			return err
 		}
-		return b.recordChange(ev, now, audit.DeploymentImported, "import", name)
+		return b.recordChange(ev, now, audit.DeploymentImported, "import", im.Name)
 	})
 	if err != nil {
 		return nil, err
@@ -150,10 +187,18 @@ func (s *Store) ReplaceDeployments(ctx context.Context, name string, list []watc
 	return events, nil
 }
 
+// importJSON is what is only carried of an import.
+type importJSON struct {
+	From         string   `json:"from"`
+	Problems     []string `json:"problems"`
+	MoreProblems int      `json:"more_problems,omitempty"`
+}
+
 // replacement is one import on its way into the tables.
 type replacement struct {
 	*batch
 	name    string
+	said    string // JSON of what the import says of itself
 	now     time.Time
 	compare func(old, new *watch.Deployment) []watch.Event
 	events  []watch.Event // of the differences
@@ -161,7 +206,7 @@ type replacement struct {
 }
 
 // replace writes list, whose JSON is in texts.
-func (r *replacement) replace(list []watch.Deployment, texts []string) error {
+func (r *replacement) replace(list []watch.Deployment, texts []text) error {
 	had := map[string]*stored{}
 	var order []string // so that events come in one order
 	err := r.each(selectDeployment+" WHERE d.import = ? ORDER BY d.key", func(row scanner) error {
@@ -175,8 +220,8 @@ func (r *replacement) replace(list []watch.Deployment, texts []string) error {
 	if err != nil {
 		return err
 	}
-	rows := bulkRows{into: "INSERT INTO deployment (key, import, first_seen, deployment_json) VALUES| ON CONFLICT (key) DO UPDATE SET " +
-		"import = excluded.import, deployment_json = excluded.deployment_json", width: 4}
+	rows := bulkRows{into: "INSERT INTO deployment (key, import, first_seen, deployment_json, detail_json) VALUES| ON CONFLICT (key) DO UPDATE SET " +
+		"import = excluded.import, deployment_json = excluded.deployment_json, detail_json = excluded.detail_json", width: 5}
 	for i := range list {
 		key := tlog.BoundedName(list[i].Key)
 		was := had[key]
@@ -203,7 +248,8 @@ func (r *replacement) replace(list []watch.Deployment, texts []string) error {
 			return err
 		}
 	}
-	_, err = r.w.exec(r.ctx, "INSERT INTO deployment_import (name, time) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET time = excluded.time", r.name, millis(r.now))
+	_, err = r.w.exec(r.ctx, "INSERT INTO deployment_import (name, time, import_json) VALUES (?, ?, ?) "+
+		"ON CONFLICT (name) DO UPDATE SET time = excluded.time, import_json = excluded.import_json", r.name, millis(r.now), r.said)
 	if err == nil {
 		r.fresh, err = r.recordEvents(r.events, r.now)
 	}
@@ -212,7 +258,7 @@ func (r *replacement) replace(list []watch.Deployment, texts []string) error {
 
 // put compares a deployment with the one that was there, and returns the
 // values of its row, none when they are there already.
-func (r *replacement) put(key string, was *stored, d watch.Deployment, text string) (values []any, err error) {
+func (r *replacement) put(key string, was *stored, d watch.Deployment, brought text) (values []any, err error) {
 	d.Import, d.FirstSeen, d.LastSeen = r.name, r.now, r.now
 	if was == nil { // new, or what another import brought
 		was, err = scanStored(r.w.row(r.ctx, selectDeployment+" WHERE d.key = ?", key))
@@ -223,13 +269,13 @@ func (r *replacement) put(key string, was *stored, d watch.Deployment, text stri
 			}
 			said.over(&d.Deployment)
 			r.events = append(r.events, r.compare(nil, &d)...)
-			return []any{key, r.name, millis(d.FirstSeen), text}, nil
+			return []any{key, r.name, millis(d.FirstSeen), brought.main, brought.detail}, nil
 		}
 		if err != nil {
 			return nil, err
 		}
 	}
-	if was.imported == text {
+	if was.imported == brought {
 		was.Deployment.Deployment = d.Deployment // decoding it would give the same
 		was.declared.over(&was.Deployment.Deployment)
 	} else if err := was.open(); err != nil {
@@ -238,10 +284,10 @@ func (r *replacement) put(key string, was *stored, d watch.Deployment, text stri
 	was.declared.over(&d.Deployment)
 	d.FirstSeen = was.FirstSeen
 	r.events = append(r.events, r.compare(&was.Deployment, &d)...)
-	if was.imported == text && was.Import == r.name {
+	if was.imported == brought && was.Import == r.name {
 		return nil, nil
 	}
-	return []any{key, r.name, millis(d.FirstSeen), text}, nil
+	return []any{key, r.name, millis(d.FirstSeen), brought.main, brought.detail}, nil
 }
 
 func (b *batch) deployment(key string) (*stored, error) {
@@ -304,9 +350,38 @@ func (s *Store) SetDeployment(ctx context.Context, key string, ev audit.Event, n
 	return out, refusal
 }
 
-// Deployments implements watch.Deployments.
+// Deployments implements watch.Deployments. Cost: see BenchmarkDeployments.
 func (s *Store) Deployments(ctx context.Context, importName string) ([]watch.Deployment, error) {
-	query, args := selectDeployment, []any(nil)
+	return s.deployments(ctx, selectDeployment, importName)
+}
+
+// DeploymentList implements watch.Deployments. The columns of what is large are
+// not read.
+func (s *Store) DeploymentList(ctx context.Context, importName string) ([]watch.Deployment, error) {
+	return s.deployments(ctx, listDeployment, importName)
+}
+
+// Imports implements watch.Deployments.
+func (s *Store) Imports(ctx context.Context) ([]watch.Import, error) {
+	var out []watch.Import
+	err := s.query(ctx, "SELECT i.name, i.time, i.import_json, (SELECT COUNT(*) FROM deployment d WHERE d.import = i.name) FROM deployment_import i ORDER BY i.name", func(r scanner) error {
+		var im watch.Import
+		var at int64
+		var said string
+		if err := r.Scan(&im.Name, &at, &said, &im.Deployments); err != nil {
+			return err
+		}
+		var c importJSON
+		err := json.Unmarshal([]byte(said), &c)
+		im.Time, im.From, im.Problems, im.MoreProblems = fromMillis(at), c.From, c.Problems, c.MoreProblems
+		out = append(out, im)
+		return err
+	})
+	return out, err
+}
+
+func (s *Store) deployments(ctx context.Context, query, importName string) ([]watch.Deployment, error) {
+	var args []any
 	if importName != "" {
 		query, args = query+" WHERE d.import = ?", []any{importName}
 	}

@@ -32,7 +32,7 @@ func TestUpgrade(t *testing.T) {
 		someProject(t, s)
 		s.Close()
 		db := d.behind(t)
-		for _, table := range []string{"source", "upstream", "upstream_version", "note", "event", "fingerprint", "reached", "deployment_import", "deployment", "declaration", "route", "delivery", "delivery_event"} {
+		for _, table := range []string{"source", "upstream", "upstream_version", "note", "event", "pruned", "fingerprint", "reached", "deployment_import", "deployment", "declaration", "route", "delivery", "delivery_event"} {
 			exec(t, db, "DROP TABLE "+table)
 		}
 		exec(t, db, "DELETE FROM migration WHERE name = '0002_watch.sql'")

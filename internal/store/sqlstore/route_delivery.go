@@ -4,9 +4,12 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
+	"github.com/chartkeep/chartkeep/internal/audit"
 	"github.com/chartkeep/chartkeep/internal/problem"
 	"github.com/chartkeep/chartkeep/internal/watch"
 )
@@ -188,6 +191,137 @@ func (s *Store) SettleDelivery(ctx context.Context, d watch.Delivery, now time.T
 		return err
 	}
 	return refusal
+}
+
+// ResendDeliveries implements watch.Routes. It names the audit event
+// audit.RouteResent, and records none when nothing has failed. Cost: an index
+// range of the deliveries of the route that are not delivered.
+func (s *Store) ResendDeliveries(ctx context.Context, route, delivery string, ev audit.Event, now time.Time) (int, error) {
+	n := 0
+	var refusal error
+	err := s.write(ctx, true, func(b *batch) error {
+		n, refusal = 0, nil
+		var id int64
+		err := b.w.row(b.ctx, "SELECT id FROM route WHERE name = ?", route).Scan(&id)
+		if notFound(err) {
+			refusal = noRoute(route)
+			return nil
+		}
+		if err == nil && delivery != "" {
+			refusal, err = b.hasFailed(id, route, delivery)
+		}
+		if err != nil || refusal != nil {
+			return err
+		}
+		again, args := "UPDATE delivery SET state = 'waiting', attempts = 0, due = ?, lease = 0, lease_end = 0 WHERE route = ? AND state <> 'delivered' AND state = 'failed'", []any{millis(now), id}
+		if delivery != "" {
+			again, args = again+" AND id = ?", append(args, delivery)
+		}
+		changed, err := b.w.exec(b.ctx, again, args...)
+		if n = int(changed); err != nil || n == 0 {
+			return err
+		}
+		ev := ev
+		ev.Detail = maps.Clone(ev.Detail)
+		if ev.Detail == nil {
+			ev.Detail = map[string]string{}
+		}
+		ev.Detail["deliveries"] = fmt.Sprint(n)
+		return b.recordChange(ev, now, audit.RouteResent, "route", route)
+	})
+	if err != nil {
+		return 0, err
+	}
+	return n, refusal
+}
+
+// hasFailed refuses a delivery that has not.
+func (b *batch) hasFailed(route int64, name, delivery string) (refusal, err error) {
+	var state string
+	err = b.w.row(b.ctx, "SELECT state FROM delivery WHERE id = ? AND route = ?", delivery, route).Scan(&state)
+	switch {
+	case notFound(err):
+		return problem.New(problem.NotFound, "delivery", "the route %s has no delivery %.80q", name, delivery).Suggest("chartkeep route deliveries %s", name), nil
+	case err != nil:
+		return nil, err
+	case state == watch.DeliveryWaiting:
+		return problem.New(problem.Conflict, "delivery-waiting", "delivery %s waits to be sent already", delivery).Suggest("chartkeep route deliveries %s", name), nil
+	case state != watch.DeliveryFailed:
+		return problem.New(problem.Conflict, "delivery-delivered", "delivery %s has arrived", delivery).Suggest("chartkeep route deliveries %s", name), nil
+	}
+	return nil, nil
+}
+
+// Prune implements watch.Upstreams. The newest event always stays, since the
+// next one follows its number. Cost: see watch.Service.Prune.
+func (s *Store) Prune(ctx context.Context, p watch.Pruning) (events, deliveries int, err error) {
+	err = s.write(ctx, true, func(b *batch) error {
+		events, deliveries = 0, 0
+		old, err := b.rowsOf("SELECT n, '' FROM delivery WHERE state <> 'waiting' AND due < ? ORDER BY due LIMIT ?", millis(p.Deliveries), p.Limit)
+		if err != nil {
+			return err
+		}
+		for _, d := range old {
+			for _, statement := range []string{"DELETE FROM delivery_event WHERE delivery = ?", "DELETE FROM delivery WHERE n = ?"} {
+				if _, err := b.w.exec(b.ctx, statement, d.id); err != nil {
+					return err
+				}
+			}
+		}
+		query, args := oldEvents(&p)
+		gone, err := b.rowsOf(query, args...)
+		if err != nil {
+			return err
+		}
+		for _, e := range gone {
+			if _, err := b.w.exec(b.ctx, "INSERT INTO pruned (key) VALUES (?) ON CONFLICT DO NOTHING", e.key); err != nil {
+				return err
+			}
+			if _, err := b.w.exec(b.ctx, "DELETE FROM event WHERE id = ?", e.id); err != nil {
+				return err
+			}
+		}
+		events, deliveries = len(gone), len(old)
+		return nil
+	})
+	return events, deliveries, err
+}
+
+type prunable struct {
+	id  int64
+	key string
+}
+
+func (b *batch) rowsOf(query string, args ...any) (out []prunable, err error) {
+	err = b.each(query, func(r scanner) error {
+		var row prunable
+		err := r.Scan(&row.id, &row.key)
+		out = append(out, row)
+		return err
+	}, args...)
+	return out, err
+}
+
+// oldEvents asks for the events that can be pruned.
+func oldEvents(p *watch.Pruning) (query string, args []any) {
+	query = "SELECT e.id, e.key FROM event e WHERE e.log_index = 0 AND e.time < ? AND e.id < (SELECT MAX(id) FROM event) " +
+		"AND e.id <= COALESCE((SELECT value FROM reached WHERE name = 'relayed'), 0) " +
+		"AND NOT EXISTS (SELECT 1 FROM route r JOIN delivery_event x ON x.route = r.id AND x.event = e.id)"
+	args = []any{millis(p.Events)}
+	stay := func(kinds []watch.EventKind, condition string) {
+		if len(kinds) == 0 {
+			return
+		}
+		query += " AND NOT (e.kind IN (?" + strings.Repeat(", ?", len(kinds)-1) + ") AND " + condition + ")"
+		for _, k := range kinds {
+			args = append(args, string(k))
+		}
+	}
+	const watched = "EXISTS (SELECT 1 FROM upstream u WHERE u.name = e.upstream)"
+	stay(p.WhileWatched, watched)
+	stay(p.UntilRecovered, watched+" AND NOT EXISTS (SELECT 1 FROM event y WHERE y.upstream <> '' AND y.upstream = e.upstream AND y.id > e.id AND y.kind = '"+string(watch.Recovered)+"')")
+	stay(p.WhileDeployed, "EXISTS (SELECT 1 FROM deployment d WHERE d.key = e.deployment)")
+	return query + " ORDER BY e.time, e.id LIMIT ?", append(args, p.Limit)
 }
 
 // ListDeliveries implements watch.Routes, without the events. Cost: an index

@@ -80,4 +80,8 @@ func suite(t *testing.T, place func(testing.TB) database) {
 		d := place(t)
 		return func(t *testing.T, now func() time.Time) storetest.WatchStore { return d.open(t, now) }
 	})
+	storetest.Judge(t, func(t *testing.T) storetest.OpenJudge {
+		d := place(t)
+		return func(t *testing.T, now func() time.Time) storetest.JudgeStore { return d.open(t, now) }
+	})
 }

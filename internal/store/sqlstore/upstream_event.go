@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/chartkeep/chartkeep/internal/tlog"
@@ -15,14 +16,15 @@ import (
 // highest, which no other transaction changes meanwhile: all that record events
 // hold the heads of the logs.
 func (b *batch) recordEvents(events []watch.Event, now time.Time) ([]watch.Event, error) {
-	if len(events) == 0 {
-		return nil, nil
+	events, err := b.untold(events)
+	if err != nil || len(events) == 0 {
+		return nil, err
 	}
 	var highest int64
 	if err := b.w.row(b.ctx, "SELECT COALESCE(MAX(id), 0) FROM event").Scan(&highest); err != nil {
 		return nil, err
 	}
-	rows := bulkRows{into: "INSERT INTO event (id, key, time, kind, severity, upstream, chart, version, deployment, event_json) VALUES| ON CONFLICT (key) DO NOTHING", width: 10}
+	rows := bulkRows{into: "INSERT INTO event (id, key, time, kind, severity, upstream, chart, version, deployment, log_index, event_json) VALUES| ON CONFLICT (key) DO NOTHING", width: 11}
 	for i := range events {
 		ev := &events[i]
 		if ev.Key == "" {
@@ -38,7 +40,7 @@ func (b *batch) recordEvents(events []watch.Event, now time.Time) ([]watch.Event
 			return nil, err
 		}
 		rows.values = append(rows.values, ev.ID, tlog.BoundedName(ev.Key), millis(ev.Time), string(ev.Kind), ev.Severity.Rank(),
-			tlog.BoundedName(ev.Upstream), tlog.BoundedName(ev.Chart), tlog.BoundedName(ev.Version), tlog.BoundedName(ev.Deployment), text)
+			tlog.BoundedName(ev.Upstream), tlog.BoundedName(ev.Chart), tlog.BoundedName(ev.Version), tlog.BoundedName(ev.Deployment), ev.LogIndex, text)
 	}
 	known := map[int64]bool{}
 	rows.held = func(row []any) error {
@@ -57,6 +59,49 @@ func (b *batch) recordEvents(events []watch.Event, now time.Time) ([]watch.Event
 		if !known[ev.ID] {
 			fresh = append(fresh, ev)
 		}
+	}
+	return fresh, nil
+}
+
+// untold leaves out the events that were pruned.
+func (b *batch) untold(events []watch.Event) ([]watch.Event, error) {
+	if len(events) == 0 {
+		return nil, nil
+	}
+	known := func(query string, args ...any) (bool, error) {
+		var one int64
+		err := b.w.row(b.ctx, query, args...).Scan(&one)
+		if notFound(err) {
+			return false, nil
+		}
+		return err == nil, err
+	}
+	if any, err := known("SELECT 1 FROM pruned LIMIT 1"); err != nil || !any {
+		return events, err
+	}
+	var out []watch.Event
+	for i := range events {
+		pruned, err := known("SELECT 1 FROM pruned WHERE key = ?", tlog.BoundedName(events[i].Key))
+		if err != nil {
+			return nil, err
+		}
+		if !pruned {
+			out = append(out, events[i])
+		}
+	}
+	return out, nil
+}
+
+// RecordEvents implements watch.Upstreams. Cost: that of the events in
+// RecordPoll.
+func (s *Store) RecordEvents(ctx context.Context, events []watch.Event, now time.Time) ([]watch.Event, error) {
+	var fresh []watch.Event
+	err := s.write(ctx, true, func(b *batch) (err error) {
+		fresh, err = b.recordEvents(slices.Clone(events), now)
+		return err
+	})
+	if err != nil {
+		return nil, err
 	}
 	return fresh, nil
 }

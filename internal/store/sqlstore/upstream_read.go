@@ -30,13 +30,14 @@ type versionJSON struct {
 	ArchiveError string    `json:"archive_error,omitempty"`
 
 	Earlier []watch.Bytes `json:"earlier,omitempty"`
+	Served  watch.Served  `json:"served,omitzero"`
 }
 
 // appendVersion adds the values of versionColumns.
 func appendVersion(values []any, source int64, v *watch.VersionState) ([]any, error) {
 	carried := versionJSON{
 		Digests: v.Digests, Fault: v.Fault, Bare: v.Bare, Gone: v.Gone, AppVersion: v.AppVersion, Deprecated: v.Deprecated, URL: v.URL,
-		Archive: v.Archive, Content: v.Content, ArchiveError: v.ArchiveError, Earlier: v.Earlier,
+		Archive: v.Archive, Content: v.Content, ArchiveError: v.ArchiveError, Earlier: v.Earlier, Served: v.Served,
 	}
 	chart, version := tlog.BoundedName(v.Chart), tlog.BoundedName(v.Version)
 	if chart != v.Chart {
@@ -76,7 +77,8 @@ func scanVersion(row scanner, more ...any) (watch.VersionState, error) {
 		v.Created = time.Unix(c.Created[0], c.Created[1]).UTC()
 	}
 	v.FirstSeen, v.LastChange = fromMillis(firstSeen), fromMillis(lastChange)
-	v.AppVersion, v.Deprecated, v.URL, v.Archive, v.Content, v.ArchiveError, v.Earlier = c.AppVersion, c.Deprecated, c.URL, c.Archive, c.Content, c.ArchiveError, c.Earlier
+	v.AppVersion, v.Deprecated, v.URL, v.Archive, v.Content, v.ArchiveError = c.AppVersion, c.Deprecated, c.URL, c.Archive, c.Content, c.ArchiveError
+	v.Earlier, v.Served = c.Earlier, c.Served
 	return v, nil
 }
 

@@ -42,7 +42,7 @@ func difference(told *[]string, now time.Time) func(old, new *watch.Deployment) 
 func (w *watcher) imported(name string, now time.Time, list []watch.Deployment, want ...string) []watch.Event {
 	w.Helper()
 	var told []string
-	events, err := w.ReplaceDeployments(w.Context(), name, list, by("usr-suite"), now, func(old, new *watch.Deployment) []watch.Event {
+	events, err := w.ReplaceDeployments(w.Context(), watch.Import{Name: name, From: "from " + name}, list, by("usr-suite"), now, func(old, new *watch.Deployment) []watch.Event {
 		return difference(&told, now)(old, new)
 	})
 	w.ok(err)
@@ -136,10 +136,10 @@ func deploymentRefusals(w *watcher) {
 	w.imported("a", at(0), []watch.Deployment{running("k", "1.0.0")}, "none -> a/k@1.0.0 ")
 	none := func(_, _ *watch.Deployment) []watch.Event { return nil }
 	for _, list := range [][]watch.Deployment{{running("x", "1"), running("y", "1"), running("x", "2")}, {running("", "1")}} {
-		_, err := w.ReplaceDeployments(ctx, "a", list, by("usr-1"), at(1), none)
+		_, err := w.ReplaceDeployments(ctx, watch.Import{Name: "a"}, list, by("usr-1"), at(1), none)
 		w.refused(err, problem.Invalid, "deployment-key")
 	}
-	_, err := w.ReplaceDeployments(ctx, "a", []watch.Deployment{running("x", "1")}, by("usr-1"), at(1), func(_, new *watch.Deployment) []watch.Event {
+	_, err := w.ReplaceDeployments(ctx, watch.Import{Name: "a"}, []watch.Deployment{running("x", "1")}, by("usr-1"), at(1), func(_, new *watch.Deployment) []watch.Event {
 		return []watch.Event{{Message: "without a key"}}
 	})
 	if err == nil {
@@ -212,4 +212,52 @@ func declarations(w *watcher) {
 	check("declared again", set(func(d *watch.Deployment) { d.Exposure = deployment.ExposureOpen }), "other", "other", "", new(1), "open", "declared")
 	check("unknown", set(func(d *watch.Deployment) { d.Exposure = deployment.ExposureUnknown }), "other", "other", "", new(1), "small", "derived")
 	w.imported("b", at(5), []watch.Deployment{brought}, "a/k@1.0.0 other -> b/k@1.0.0 other")
+}
+
+// imports keeps what an import said, and lists deployments without what is
+// large of them.
+func imports(w *watcher) {
+	ctx := w.Context()
+	if list, err := w.Imports(ctx); err != nil || len(list) != 0 {
+		w.Fatalf("%+v, %v", list, err)
+	}
+	large := running("k", "1.0.0")
+	large.Values, large.Print, large.Images, large.Owner = json.RawMessage(`{"a":1}`), &deployment.Print{Fingerprint: "fp"}, []string{"i:1"}, "o"
+	large.Rendering = &deployment.Rendering{Of: "sha256:r", Archive: "sha256:a", Exposure: deployment.ExposureSmall, ExposureWhy: "w", Unresolved: []string{"u"}}
+	record := func(im watch.Import, now time.Time, list ...watch.Deployment) {
+		w.Helper()
+		_, err := w.ReplaceDeployments(ctx, im, list, by("usr-1"), now, func(_, _ *watch.Deployment) []watch.Event { return nil })
+		w.ok(err)
+	}
+	record(watch.Import{Name: "b", From: "kube\x00", Problems: []string{"a.yaml:1: no", "b\x00"}, MoreProblems: 7}, at(0), large, running("l", "1.0.0"))
+	record(watch.Import{Name: "a", From: "files"}, at(1))
+	got, err := w.Imports(ctx)
+	w.ok(err)
+	w.equal("imports", got, []watch.Import{
+		{Name: "a", From: "files", Time: at(1)},
+		{Name: "b", From: "kube\x00", Time: at(0), Deployments: 2, Problems: []string{"a.yaml:1: no", "b\x00"}, MoreProblems: 7},
+	})
+	want := large
+	want.Import, want.FirstSeen, want.LastSeen = "b", at(0), at(0)
+	full, err := w.Deployments(ctx, "b")
+	w.ok(err)
+	w.equal("with all", full[0], want)
+	want.Values, want.Print = nil, nil
+	list, err := w.DeploymentList(ctx, "b")
+	w.ok(err)
+	w.equal("without what is large", list[0], want)
+	if one, err := w.Deployment(ctx, "k"); err != nil || one.Print == nil || string(one.Values) != `{"a":1}` {
+		w.Fatalf("%+v, %v", one, err)
+	}
+	large.Values = json.RawMessage(`{"a":2}`) // a change of that alone is written
+	record(watch.Import{Name: "b", From: "kube"}, at(2), large)
+	if one, err := w.Deployment(ctx, "k"); err != nil || string(one.Values) != `{"a":2}` {
+		w.Fatalf("%+v, %v", one, err)
+	}
+	if got, err = w.Imports(ctx); err != nil || len(got[1].Problems) != 0 || got[1].MoreProblems != 0 || got[1].Deployments != 1 || !got[1].Time.Equal(at(2)) {
+		w.Fatalf("%+v, %v", got, err)
+	}
+	if all, err := w.DeploymentList(ctx, ""); err != nil || len(all) != 1 || len(w.keys("a")) != 0 {
+		w.Fatalf("%+v, %v", all, err)
+	}
 }

@@ -20,7 +20,7 @@ func (w *watcher) route(name string, digest watch.Digest) watch.Route {
 // happen records events by key.
 func (w *watcher) happen(keys ...string) {
 	w.Helper()
-	_, err := w.ReplaceDeployments(w.Context(), "happen", []watch.Deployment{running("d", keys[0])}, by("usr-1"), start, func(_, _ *watch.Deployment) (out []watch.Event) {
+	_, err := w.ReplaceDeployments(w.Context(), watch.Import{Name: "happen"}, []watch.Deployment{running("d", keys[0])}, by("usr-1"), start, func(_, _ *watch.Deployment) (out []watch.Event) {
 		for _, key := range keys {
 			out = append(out, watch.Event{Kind: watch.VersionMoved, Key: key, Message: key})
 		}
@@ -326,6 +326,59 @@ func deliveryCrash(w *watcher) {
 		}
 		d.State = "delivered"
 		w.refused(w.SettleDelivery(ctx, d, at(3)), problem.Conflict, "lease")
+	}
+}
+
+// resend tries again what was given up.
+func resend(w *watcher) {
+	ctx := w.Context()
+	a, b := w.route("a", ""), w.route("b", "")
+	again := func(route, id string, want int) {
+		w.Helper()
+		n, err := w.ResendDeliveries(ctx, route, id, by("usr-1"), at(50))
+		w.ok(err)
+		if n != want {
+			w.Fatalf("%d deliveries are sent again, want %d", n, want)
+		}
+	}
+	again("a", "", 0)
+	w.happen("1", "2", "3", "4")
+	w.relay(10, 4, toAll(at(0), false, a, b))
+	said, got := w.deliver(at(0), 10)
+	w.names("first", said, "a:1", "a:2", "a:3", "a:4", "b:1", "b:2", "b:3", "b:4")
+	for i, state := range []string{"failed", "failed", "delivered", "waiting", "failed"} {
+		w.settle(got[i], state, at(1))
+	}
+	for _, c := range []struct {
+		route, id string
+		kind      problem.Kind
+		rule      string
+	}{
+		{"none", "", problem.NotFound, "route"}, {"a", "none", problem.NotFound, "delivery"}, {"a", got[4].ID, problem.NotFound, "delivery"},
+		{"a", got[2].ID, problem.Conflict, "delivery-delivered"}, {"a", got[3].ID, problem.Conflict, "delivery-waiting"},
+	} {
+		_, err := w.ResendDeliveries(ctx, c.route, c.id, by("usr-1"), at(50))
+		w.refused(err, c.kind, c.rule)
+	}
+	again("a", got[1].ID, 1)
+	if ev := w.lastEvent(audit.RouteResent); ev.Detail["route"] != "a" || ev.Detail["deliveries"] != "1" {
+		w.Fatalf("audit event %+v", ev)
+	}
+	said, again2 := w.deliver(at(50), 10)
+	w.names("with its event", said, "a:4", "b:2", "b:3", "b:4", "a:2") // what waited, and whose lease ran out, before it
+	last := again2[len(again2)-1]
+	if last.ID != got[1].ID || last.Attempts != 0 {
+		w.Fatalf("delivery %+v", last)
+	}
+	again("a", "", 1)
+	again("b", "", 1)
+	again("b", "", 0)
+	said, _ = w.deliver(at(50), 10)
+	w.names("all that failed", said, "a:1", "b:1")
+	list, err := w.Routes(ctx)
+	w.ok(err)
+	if list[0].Health.Failed != 0 || list[1].Health.Failed != 0 {
+		w.Fatalf("%+v", list)
 	}
 }
 

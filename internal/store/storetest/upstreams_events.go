@@ -140,6 +140,145 @@ func eventsOnce(w *watcher) {
 	}
 }
 
+func eventsOfOthers(w *watcher) {
+	ctx := w.Context()
+	size := w.size()
+	list := []watch.Event{
+		{Kind: "advisory", Severity: watch.High, Deployment: "prod/x", Message: "m", Evidence: []watch.Fact{{Label: "l", Value: "v"}}, Key: "1"},
+		{Kind: "advisory", Severity: watch.Low, Time: at(-5), Key: "2"}, {Kind: "advisory", Key: "2"},
+	}
+	got, err := w.RecordEvents(ctx, list, at(0))
+	w.ok(err)
+	if len(got) != 2 || got[0].ID == 0 || got[1].ID <= got[0].ID || !got[0].Time.Equal(at(0)) || !got[1].Time.Equal(at(-5)) {
+		w.Fatalf("%+v", got)
+	}
+	w.equal("events", w.events(watch.EventFilter{}), []watch.Event{got[1], got[0]})
+	for range 2 {
+		if got, err = w.RecordEvents(ctx, list, at(1)); err != nil || len(got) != 0 {
+			w.Fatalf("%+v, %v", got, err)
+		}
+	}
+	if got, err = w.RecordEvents(ctx, nil, at(1)); err != nil || len(got) != 0 {
+		w.Fatalf("%+v, %v", got, err)
+	}
+	if _, err = w.RecordEvents(ctx, []watch.Event{{Kind: "advisory", Key: "3"}, {Kind: "advisory"}}, at(1)); err == nil {
+		w.Fatal("an event without a key was recorded")
+	}
+	r := w.route("a", "")
+	w.relay(10, 2, toAll(at(0), false, r))
+	said, _ := w.deliver(at(0), 10)
+	w.names("told", said, "a:1", "a:2")
+	if w.size() != size {
+		w.Fatal("an event has a leaf")
+	}
+}
+
+// left are the keys of the events that are there, the oldest first.
+func (w *watcher) left() (keys []string) {
+	w.Helper()
+	for _, ev := range slices.Backward(w.events(watch.EventFilter{Limit: 1000})) {
+		keys = append(keys, ev.Key)
+	}
+	return keys
+}
+
+func (w *watcher) prune(p watch.Pruning, events, deliveries int) {
+	w.Helper()
+	e, d, err := w.Prune(w.Context(), p)
+	w.ok(err)
+	if e != events || d != deliveries {
+		w.Fatalf("%d events and %d deliveries were pruned, want %d and %d", e, d, events, deliveries)
+	}
+}
+
+// pruning keeps what has a leaf, what was not relayed, and what a delivery is
+// kept of, and never records a pruned event again.
+func pruning(w *watcher) {
+	ctx := w.Context()
+	w.watched("a")
+	l := w.lease(at(0))
+	old := func(key string, minute int) watch.Event {
+		return watch.Event{Kind: watch.CreatedRewritten, Upstream: "a", Time: at(minute), Key: key}
+	}
+	w.poll(l, at(0), func(p *watch.Poll) {
+		p.More = true
+		p.Versions = []watch.VersionState{listed("web", "1.0.0")}
+		p.Events = []watch.Event{
+			old("1", 0), old("2", 1), {Kind: watch.NewVersion, Upstream: "a", Chart: "web", Version: "1.0.0", Time: at(2), Key: "leaf"}, old("3", 3), old("4", 90), old("5", 4),
+		}
+	})
+	all := watch.Pruning{Events: at(60), Deliveries: at(60), Limit: 100}
+	w.prune(all, 0, 0) // nothing was relayed
+	r := w.route("r", "")
+	w.relay(3, 3, toAll(at(10), false, r))
+	w.prune(all, 0, 0) // nothing was delivered
+	_, got := w.deliver(at(10), 10)
+	w.settle(got[0], "delivered", at(11))
+	w.settle(got[1], "failed", at(11))
+	w.prune(watch.Pruning{Events: at(60), Limit: 100}, 0, 0) // deliveries are kept
+	w.prune(all, 2, 2)
+	w.names("what waits, has a leaf or was not relayed", w.left(), "leaf", "3", "4", "5")
+	w.relay(10, 3, toAll(at(70), false, r))
+	w.settle(got[2], "delivered", at(12))
+	_, got = w.deliver(at(70), 10)
+	for _, d := range got {
+		w.settle(d, "delivered", at(71))
+	}
+	w.prune(watch.Pruning{Events: at(60), Deliveries: at(75), Limit: 2}, 1, 2)
+	w.prune(watch.Pruning{Events: at(60), Deliveries: at(75), Limit: 2}, 0, 2)
+	w.names("the newest stays", w.left(), "leaf", "4", "5")
+	w.prune(watch.Pruning{Events: at(600), Deliveries: at(600), Limit: 2}, 1, 0)
+	w.names("the newest stays", w.left(), "leaf", "5")
+
+	w.reopen()
+	again := w.poll(l, at(100), func(p *watch.Poll) {
+		p.Events = []watch.Event{old("1", 100), old("3", 100), old("5", 100), old("6", 100)}
+	})
+	if len(again) != 1 || again[0].Key != "6" {
+		w.Fatalf("pruned events are news: %+v", again)
+	}
+	w.relay(10, 1, toAll(at(100), false, r))
+	if list, err := w.ListDeliveries(ctx, "r", 10); err != nil || len(list) != 1 {
+		w.Fatalf("%+v, %v", list, err)
+	}
+	w.ok(w.RemoveRoute(ctx, "r", by("usr-1"), at(100)))
+	w.happen("7")
+	w.relay(10, 1, toAll(at(100), false))
+	w.prune(watch.Pruning{Events: at(600), Deliveries: at(600), Limit: 10}, 2, 0)
+	w.names("of a removed route", w.left(), "leaf", "7")
+}
+
+func pruningOpen(w *watcher) {
+	ctx := w.Context()
+	w.watched("a")
+	l := w.lease(at(0))
+	w.imported("prod", at(0), []watch.Deployment{running("prod/x", "1.0.0"), running("prod/y", "1.0.0")}, "none -> prod/prod/x@1.0.0 ", "none -> prod/prod/y@1.0.0 ")
+	w.poll(l, at(0), func(p *watch.Poll) {
+		p.Events = []watch.Event{
+			{Kind: watch.GoneQuiet, Upstream: "a", Key: "quiet"}, {Kind: watch.Unreachable, Upstream: "a", Key: "down"}, {Kind: watch.Recovered, Upstream: "a", Key: "up"},
+			{Kind: watch.Unreachable, Upstream: "a", Key: "down again"}, {Kind: watch.GoneQuiet, Upstream: "b", Key: "of another"},
+			{Kind: watch.UnknownChart, Deployment: "prod/x", Key: "x"}, {Kind: watch.UnknownChart, Deployment: "prod/z", Key: "z"}, {Kind: watch.VersionMoved, Deployment: "prod/y", Key: "y"},
+		}
+	})
+	w.happen("newest")
+	w.relay(100, len(w.left()), toAll(at(0), false))
+	p := watch.Pruning{
+		Events: at(60), Deliveries: at(60), Limit: 100,
+		WhileWatched: []watch.EventKind{watch.GoneQuiet, watch.Archived}, UntilRecovered: []watch.EventKind{watch.Unreachable}, WhileDeployed: []watch.EventKind{watch.UnknownChart},
+	}
+	_, _, err := w.Prune(ctx, p)
+	w.ok(err)
+	w.names("open", w.left(), "quiet", "down again", "x", "newest")
+	w.ok(w.RemoveUpstream(ctx, "a", by("usr-1"), at(1)))
+	w.imported("prod", at(2), []watch.Deployment{running("prod/y", "1.0.0")}, "prod/prod/y@1.0.0  -> prod/prod/y@1.0.0 ", "prod/prod/x@1.0.0  -> none")
+	w.relay(100, 1, toAll(at(0), false))
+	_, _, err = w.Prune(ctx, p)
+	w.ok(err)
+	if left := w.left(); len(left) != 1 { // the one that the import made
+		w.Fatalf("%v is open still", left)
+	}
+}
+
 func published(w *watcher) {
 	ctx := w.Context()
 	if to, err := w.FingerprintedTo(ctx); err != nil || to != -1 {

@@ -321,7 +321,8 @@ func versionFields(w *watcher) {
 			Created: time.Date(2024, 2, 3, 4, 5, 6, 123456789, time.UTC), Fault: "f\x00<é>", Bare: true, Gone: true,
 		},
 		SourceID: l.Source.ID, AppVersion: "2.8", Deprecated: true, URL: "https://x.example.test/a b?c=1&d=2", FirstSeen: at(-9), LogIndex: 5, LastChange: at(-3),
-		Archive: sha256Of([]byte("a")), Content: sha256Of([]byte("c")), Fingerprint: "fp", ArchiveError: "e", Earlier: []watch.Bytes{{Archive: sha256Of([]byte("b")), Fingerprint: "fq"}},
+		Archive: sha256Of([]byte("a")), Content: sha256Of([]byte("c")), Fingerprint: "fp", ArchiveError: "e", Earlier: []watch.Bytes{{Archive: sha256Of([]byte("b")), Content: sha256Of([]byte("d")), Fingerprint: "fq", Listed: sha256Of([]byte("l")), Replaced: at(-4)}, {Replaced: at(-3)}},
+		Served: watch.Served{ETag: `W/"x"`, LastModified: "Mon, 02 Mar 2026 12:00:00 GMT", Asked: at(-1), Read: at(-2)},
 	}
 	want := []watch.VersionState{full}
 	for i, created := range []time.Time{{}, time.Unix(0, 0).UTC(), time.Date(-1, 1, 1, 0, 0, 0, 7, time.UTC), time.Date(0, 12, 31, 23, 59, 59, 0, time.UTC), time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(9999, 12, 31, 23, 59, 59, 999999999, time.UTC)} {

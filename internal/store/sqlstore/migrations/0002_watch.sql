@@ -80,10 +80,17 @@ CREATE TABLE event (
     chart      {text} NOT NULL,
     version    {text} NOT NULL,
     deployment {text} NOT NULL,
+    log_index  BIGINT NOT NULL,        -- of its leaf, 0 for none
     event_json {text} NOT NULL
 );
+CREATE INDEX event_old ON event (time) WHERE log_index = 0;
 CREATE INDEX event_upstream ON event (upstream, id) WHERE upstream <> '';
 CREATE INDEX event_deployment ON event (deployment, id) WHERE deployment <> '';
+
+-- The keys of events that were pruned: what was told once is never news again.
+CREATE TABLE pruned (
+    key {text} PRIMARY KEY
+){clustered};
 
 -- Fingerprints of our own releases; those of upstreams are with the versions.
 CREATE TABLE fingerprint (
@@ -102,19 +109,22 @@ CREATE TABLE reached (
     value BIGINT NOT NULL
 );
 
--- The imports of deployments and when each was made last.
+-- The imports of deployments, when each was made last and what it said.
 CREATE TABLE deployment_import (
-    name {text} PRIMARY KEY,
-    time BIGINT NOT NULL
+    name        {text} PRIMARY KEY,
+    time        BIGINT NOT NULL,
+    import_json {text} NOT NULL
 );
 
 -- What the last import of each name brought. A row that an import brings again
--- unchanged is not written.
+-- unchanged is not written. Values and what archives are compared with stand
+-- apart: they are most of it, and no list needs them.
 CREATE TABLE deployment (
     key             {text} PRIMARY KEY,
     import          {text} NOT NULL,
     first_seen      BIGINT NOT NULL,
-    deployment_json {text} NOT NULL
+    deployment_json {text} NOT NULL,
+    detail_json     {text} NOT NULL
 );
 CREATE INDEX deployment_of_import ON deployment (import);
 
@@ -153,6 +163,7 @@ CREATE TABLE delivery (
 );
 CREATE INDEX delivery_route ON delivery (route, n);
 CREATE INDEX delivery_due ON delivery (due) WHERE state = 'waiting';
+CREATE INDEX delivery_settled ON delivery (due) WHERE state <> 'waiting';
 CREATE INDEX delivery_open ON delivery (route, state) WHERE state <> 'delivered';
 
 -- An event is told once to a route: this key sees to it.
