@@ -79,7 +79,7 @@ func TestChartUnknownsTakeTheWorst(t *testing.T) {
 
 func TestChartClockAndWaiver(t *testing.T) {
 	in := ChartInput{Kind: "posture", Severity: "critical", Exposure: Value{Value: "open"}, Mission: Value{Value: "0"}, FirstSeen: t0, Now: t0.AddDate(0, 0, 30)}
-	if d := Default().DecideChart(in); !d.Start.Equal(t0) || d.StartWhy != "first seen 2026-05-04; no fix is known, a mitigation is due" {
+	if d := Default().DecideChart(in); !d.Start.Equal(t0) || d.StartWhy != "first seen 2026-05-04; no version with the fix was seen, a mitigation is due" {
 		t.Errorf("%v, %q", d.Start, d.StartWhy)
 	}
 	in.Fix = t0.AddDate(0, 0, 9)

@@ -292,11 +292,11 @@ func TestClock(t *testing.T) {
 	}{
 		{"the fix came later", day(0), day(3), day(1), day(3), "fix available 2026-05-07; published 2026-05-04", 0},
 		{"the fix was there before", day(3), day(0), day(5), day(3), "published 2026-05-07; fix available 2026-05-04", 0},
-		{"no fix", day(0), unknown, day(5), day(0), "published 2026-05-04; no fix is known, a mitigation is due", 0},
+		{"no fix", day(0), unknown, day(5), day(0), "published 2026-05-04; no version with the fix was seen, a mitigation is due", 0},
 		{"nobody says when", unknown, day(2), day(5), day(2), "fix available 2026-05-06; published unknown", 1},
-		{"first seen", unknown, unknown, day(5), day(5), "first seen 2026-05-09; published unknown; no fix is known, a mitigation is due", 1},
+		{"first seen", unknown, unknown, day(5), day(5), "first seen 2026-05-09; published unknown; no version with the fix was seen, a mitigation is due", 1},
 		{"nothing", unknown, unknown, unknown, unknown, "no time is known: it is long due", 2},
-		{"a date ahead does not count", day(400), unknown, day(5), day(5), "first seen 2026-05-09; published unknown; no fix is known, a mitigation is due", 2},
+		{"a date ahead does not count", day(400), unknown, day(5), day(5), "first seen 2026-05-09; published unknown; no version with the fix was seen, a mitigation is due", 2},
 	} {
 		in := given("yes", "open", "yes", "total", "active", "3", "9.8")
 		in.Published, in.FixAvailable, in.FirstSeen, in.Now = c.published, c.fix, c.seen, day(10)

@@ -42,9 +42,9 @@ func (c *inquiry) clock(known, fix, seen time.Time, knownAs string) {
 		d.StartWhy = "no time is known: it is long due"
 		c.doubt("no time is known from which the deadline could run")
 	case known.IsZero() && fix.IsZero():
-		d.Start, d.StartWhy = seen, fmt.Sprintf("%s; %s; no fix is known, a mitigation is due", say("first seen", seen), say(knownAs, known))
+		d.Start, d.StartWhy = seen, fmt.Sprintf("%s; %s; no version with the fix was seen, a mitigation is due", say("first seen", seen), say(knownAs, known))
 	case fix.IsZero():
-		d.Start, d.StartWhy = known, fmt.Sprintf("%s; no fix is known, a mitigation is due", say(knownAs, known))
+		d.Start, d.StartWhy = known, fmt.Sprintf("%s; no version with the fix was seen, a mitigation is due", say(knownAs, known))
 	case fix.After(known):
 		d.Start, d.StartWhy = fix, fmt.Sprintf("fix available %s; %s", date(fix), say(knownAs, known))
 	default:

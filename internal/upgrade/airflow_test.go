@@ -23,6 +23,9 @@ import (
 // airflowWorld has the real history of airflow-helm, and the advisories of the
 // corpus. It returns the versions in their order.
 func airflowWorld(t *testing.T) (*world, []string) {
+	if testing.Short() {
+		t.Skip("renders dozens of large charts")
+	}
 	charts := charttest.Corpus(t, "charts/airflow-helm")
 	records := charttest.Corpus(t, "advisories/bitnami-vulndb")
 	w := newWorld(t)

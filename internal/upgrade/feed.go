@@ -35,7 +35,18 @@ func (s *Service) Feeds(ctx context.Context, c audit.Caller) ([]Feed, error) {
 	if err := s.may(ctx, c, access.WatchRead); err != nil {
 		return nil, err
 	}
-	return s.store.Feeds(ctx)
+	is, err := s.think(ctx)
+	if err != nil {
+		// A snapshot that cannot be read is no reason to hide the feeds.
+		s.log.ErrorContext(ctx, "read the inputs of judgements", "error", err)
+		return s.store.Feeds(ctx)
+	}
+	now := s.now()
+	out := slices.Clone(is.feeds)
+	for i := range out {
+		out[i].Old = is.age(&out[i], now)
+	}
+	return out, nil
 }
 
 // AddFeed makes a feed. With a URL it is read at once, and by schedule from

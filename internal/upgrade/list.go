@@ -413,10 +413,35 @@ func (s *Service) Status(ctx context.Context, c audit.Caller, owner string) (Sta
 			out.Rows = append(out.Rows, statusRow(&list[i], byKey[list[i].Deployment], planned[list[i].Deployment], now))
 		}
 	}
+	if err := s.addUnjudged(ctx, &out, owner, list); err != nil {
+		return Status{}, err
+	}
 	slices.SortFunc(out.Rows, func(a, b StatusRow) int {
 		return cmp.Or(flag(b.Late, a.Late), byTime(a.Due, b.Due), strings.Compare(a.Deployment, b.Deployment))
 	})
 	return out, nil
+}
+
+// addUnjudged adds the deployments that were recorded a moment ago and not
+// judged yet: nothing is left out.
+func (s *Service) addUnjudged(ctx context.Context, out *Status, owner string, judged []Summary) error {
+	all, err := s.watch.ListDeployments(ctx)
+	if err != nil {
+		return err
+	}
+	known := make(map[string]bool, len(judged))
+	for i := range judged {
+		known[judged[i].Deployment] = true
+	}
+	for i := range all {
+		if d := &all[i]; !known[d.Key] && (owner == "" || d.Owner == owner) {
+			out.Rows = append(out.Rows, StatusRow{
+				Deployment: d.Key, Environment: d.Environment, Owner: d.Owner, Chart: d.Chart.Name, Version: d.Chart.Version,
+				State: ActUnknown, WaitsFor: "its first judgement, in some seconds",
+			})
+		}
+	}
+	return nil
 }
 
 func statusRow(a *Summary, u *Upgrade, p *Plan, now time.Time) StatusRow {

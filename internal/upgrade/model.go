@@ -24,8 +24,11 @@ type Feed struct {
 	CreatedBy  string         `json:"created_by"`
 	Health     FeedHealth     `json:"health"`
 	// Current is the snapshot in use; nil before the first import.
-	Current    *advisory.Snapshot `json:"current,omitempty"`
-	Validators watch.Validators   `json:"-"`
+	Current *advisory.Snapshot `json:"current,omitempty"`
+	// Old says how old the data are where they are older than they may be; ""
+	// where they are fresh.
+	Old        string           `json:"old,omitempty"`
+	Validators watch.Validators `json:"-"`
 }
 
 // FeedHealth is how the reads of a feed go.

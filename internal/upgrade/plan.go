@@ -376,11 +376,25 @@ func (is *state) override(j *judged, image string, findings []*Finding) Remedy {
 	targets = slices.Compact(targets)
 	before := is.db.MatchImage(image)
 	best, left := "", len(before.Open)
+	far, farLeft := "", left // whatever its major version
 	for _, version := range sortVersions(targets) {
 		m := is.db.MatchImage(retag(image, version))
-		if !m.Unknown && len(m.Open) < left {
+		if m.Unknown {
+			continue
+		}
+		if len(m.Open) < farLeft {
+			far, farLeft = version, len(m.Open)
+		}
+		if len(m.Open) < left && sameMajor(version, before.Version) {
 			best, left = version, len(m.Open)
 		}
+	}
+	other := ""
+	switch {
+	case best == "" && far != "":
+		best, left, other = far, farLeft, " It is another major version."
+	case far != "" && farLeft < left:
+		other = fmt.Sprintf(" %s, another major version, would leave %d.", far, farLeft)
 	}
 	if best == "" {
 		r.Kind, r.Text = "move-away", fmt.Sprintf("No version of %s is known that has fewer open advisories.", image)
@@ -388,10 +402,17 @@ func (is *state) override(j *judged, image string, findings []*Finding) Remedy {
 		return r
 	}
 	r.Target = retag(image, best)
-	r.Text = fmt.Sprintf("Override the image to version %s: %d of its %d open advisories remain.", best, left, len(before.Open))
+	r.Text = fmt.Sprintf("Override the image to version %s: %d of its %d open advisories remain.", best, left, len(before.Open)) + other
 	r.Values = valuesFor(j, image, best)
 	r.Verified = fmt.Sprintf("looked up in the same snapshots; whether the tag %s was published, and whether the chart works with it, was not checked", r.Target)
 	return r
+}
+
+// sameMajor reports whether two versions have the same major version.
+func sameMajor(a, b string) bool {
+	x, _, _ := strings.Cut(a, ".")
+	y, _, _ := strings.Cut(b, ".")
+	return x == y
 }
 
 // retag is an image with another version for its tag, without a digest.

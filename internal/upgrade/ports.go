@@ -221,6 +221,8 @@ type Watch interface {
 	// AllDeployments hands out every deployment with its values and images.
 	AllDeployments(ctx context.Context, each func(watch.Deployment) error) error
 	OneDeployment(ctx context.Context, key string) (watch.Deployment, error)
+	// ListDeployments lists them without values. Cost: a row each.
+	ListDeployments(ctx context.Context) ([]watch.Deployment, error)
 	// ChartVersions lists the published versions of the chart that a
 	// deployment was matched with: of its upstream, or of our own project.
 	// Newest first by SemVer, stable before pre-releases.

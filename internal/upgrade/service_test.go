@@ -145,6 +145,10 @@ func (f *fleet) AllDeployments(_ context.Context, each func(watch.Deployment) er
 	return nil
 }
 
+func (f *fleet) ListDeployments(context.Context) ([]watch.Deployment, error) {
+	return f.deployments, nil
+}
+
 func (f *fleet) OneDeployment(_ context.Context, key string) (watch.Deployment, error) {
 	for _, d := range f.deployments {
 		if d.Key == key {

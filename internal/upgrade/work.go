@@ -17,9 +17,9 @@ import (
 
 // How the judgement runs by itself.
 const (
-	lookEvery    = 15 * time.Second // for what changed or became due
-	judgesAtOnce = 4                // they share the flushes of the store
-	judgeEvery   = 6 * time.Hour    // all deployments, though nothing changed: time itself makes things late and data old
+	lookEvery    = 5 * time.Second // for what changed or became due
+	judgesAtOnce = 4               // they share the flushes of the store
+	judgeEvery   = 6 * time.Hour   // all deployments, though nothing changed: time itself makes things late and data old
 )
 
 // Work reads feeds that are due, judges all deployments anew when what they are

@@ -29,6 +29,11 @@ func (s *Service) AllDeployments(ctx context.Context, each func(Deployment) erro
 	return nil
 }
 
+// ListDeployments lists them without their values.
+func (s *Service) ListDeployments(ctx context.Context) ([]Deployment, error) {
+	return s.store.DeploymentList(ctx, "")
+}
+
 // OneDeployment is one of them.
 func (s *Service) OneDeployment(ctx context.Context, key string) (Deployment, error) {
 	return s.store.Deployment(ctx, key)
