@@ -87,6 +87,7 @@ var modules = map[string]string{
 	"golang.org/x/term":                   "passwords without echo, width of the terminal",
 	"helm.sh/helm/v4":                     "Helm's own engine: rendering as Helm does, and its storage",
 	"oras.land/oras-go/v2":                "outbound OCI: token flow, tags, manifests, blobs of upstream registries",
+	"k8s.io/apimachinery":                 "errors and types of the API of clusters",
 	"k8s.io/client-go":                    "kubeconfig and the API of clusters whose deployments are read",
 	"modernc.org/sqlite":                  "SQLite without cgo",
 	"sigs.k8s.io/yaml":                    "Helm's own YAML reader: values as Helm reads them, and the oracle of tests",
