@@ -32,6 +32,7 @@ type Deployment struct {
 	Updated      time.Time       `json:"updated,omitzero"`
 	Values       json.RawMessage `json:"values,omitempty"`
 	Images       []string        `json:"images,omitempty"`
+	Rendering    *Rendering      `json:"rendering,omitempty"`
 	Fingerprint  string          `json:"fingerprint,omitempty"`
 	Match        Match           `json:"match"`
 	Unresolved   []string        `json:"unresolved,omitempty"`
@@ -144,9 +145,37 @@ type ImportResult struct {
 	Problems    []string `json:"problems"`
 }
 
+// DeploymentPage is a page of deployments, without their values. The first one
+// has the imports that brought them.
+type DeploymentPage struct {
+	List[Deployment]
+	Imports []Import `json:"imports"`
+}
+
+// Import is what an import said when it was last made.
+type Import struct {
+	Name         string    `json:"name"`
+	From         string    `json:"from"`
+	Time         time.Time `json:"time"`
+	Deployments  int       `json:"deployments"`
+	Problems     []string  `json:"problems"` // what could not be read
+	MoreProblems int       `json:"more_problems,omitempty"`
+	Old          bool      `json:"old"` // it was not repeated for long
+}
+
+// Rendering is what images and exposure were derived from, where Helm stored
+// nothing.
+type Rendering struct {
+	Of          string   `json:"of"`
+	Archive     string   `json:"archive"`
+	Exposure    string   `json:"exposure"`
+	ExposureWhy string   `json:"exposure_why,omitempty"`
+	Unresolved  []string `json:"unresolved,omitempty"`
+}
+
 // Deployments lists what runs where, by key; importName "" lists those of all
 // imports.
-func (c *Client) Deployments(ctx context.Context, importName string, p Page) (l List[Deployment], err error) {
+func (c *Client) Deployments(ctx context.Context, importName string, p Page) (l DeploymentPage, err error) {
 	q := p.values()
 	set(q, "import", importName)
 	err = c.get(ctx, "/deployments", q, "deployment-list/v1", &l)

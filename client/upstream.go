@@ -27,6 +27,7 @@ type Mirror struct {
 	Charts   []string `json:"charts,omitempty"`
 	Versions string   `json:"versions,omitempty"` // SemVer range; "" means all stable ones
 	MinAge   string   `json:"min_age,omitempty"`  // since the server first saw the version
+	Reviewed bool     `json:"reviewed,omitempty"` // only what somebody reviewed and signed off
 	OnDemand bool     `json:"on_demand"`
 }
 
@@ -103,6 +104,26 @@ type UpstreamVersion struct {
 	Content      string    `json:"content,omitempty"`
 	Fingerprint  string    `json:"fingerprint,omitempty"`
 	ArchiveError string    `json:"archive_error,omitempty"`
+	Earlier      []Earlier `json:"earlier,omitempty"` // what it was before it was replaced, the first seen first
+	Served       Served    `json:"served,omitzero"`
+}
+
+// Earlier is what a version was before it was replaced.
+type Earlier struct {
+	Archive     string    `json:"archive,omitempty"` // that is kept
+	Content     string    `json:"content,omitempty"`
+	Fingerprint string    `json:"fingerprint,omitempty"`
+	Listed      string    `json:"listed,omitempty"`
+	Replaced    time.Time `json:"replaced"`
+}
+
+// Served is when the archive that is kept was last compared with the one that
+// is served.
+type Served struct {
+	ETag         string    `json:"etag,omitempty"`
+	LastModified string    `json:"last_modified,omitempty"`
+	Asked        time.Time `json:"asked,omitzero"` // whether it is the same
+	Read         time.Time `json:"read,omitzero"`  // to its end
 }
 
 // Note is a text that an upstream published about a version.
@@ -337,6 +358,20 @@ func (c *Client) TestRoute(ctx context.Context, name string) error {
 		return err
 	}
 	return c.send(ctx, http.MethodPost, "/routes"+path+"/test", nil, "", nil)
+}
+
+// ResendDeliveries sends deliveries of a route again that have failed: one, or
+// all for "". It returns how many.
+func (c *Client) ResendDeliveries(ctx context.Context, route, delivery string) (int, error) {
+	path, err := segments(route)
+	if err != nil {
+		return 0, err
+	}
+	var out struct {
+		Deliveries int `json:"deliveries"`
+	}
+	err = c.send(ctx, http.MethodPost, "/routes"+path+"/resend", map[string]string{"delivery": delivery}, "route-resent/v1", &out)
+	return out.Deliveries, err
 }
 
 // Deliveries lists a route's newest deliveries.

@@ -87,7 +87,7 @@ func (s *Sorter) Packs() (Sorted, error) {
 	if len(s.out.Packs) > 0 {
 		return s.out, nil
 	}
-	e := problem.New(problem.Invalid, "advisory-empty", "nothing in %d files could be used, and no advisory is known by them", s.in.files)
+	e := problem.New(problem.Invalid, "advisory-empty", "nothing that was read can be used, and no advisory is known by it")
 	for _, f := range s.out.Faults[:min(3, len(s.out.Faults))] {
 		e.With("fault", "%s", f)
 	}

@@ -134,7 +134,7 @@ func TestSorterHalves(t *testing.T) {
 	if err := s.Add("README", strings.NewReader("hello")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Packs(); problem.KindOf(err) != problem.Invalid || !strings.Contains(err.Error(), "nothing in 1 files") {
+	if _, err := s.Packs(); problem.KindOf(err) != problem.Invalid || !strings.Contains(err.Error(), "nothing that was read") {
 		t.Errorf("nothing: %v", err)
 	}
 }

@@ -56,6 +56,7 @@ const (
 	DeploymentSet      Name = "deployment.set"
 	RouteAdded         Name = "route.added"
 	RouteRemoved       Name = "route.removed"
+	RouteResent        Name = "route.resent"
 
 	FeedAdded        Name = "feed.added"
 	FeedSet          Name = "feed.set"
@@ -145,6 +146,7 @@ var definitions = [...]Definition{
 	{DeploymentSet, "what people say of a deployment was changed", Notice, false},
 	{RouteAdded, "events are sent to somebody from now on", Notice, false},
 	{RouteRemoved, "events are sent to somebody no more", Notice, false},
+	{RouteResent, "deliveries that were given up are tried again", Notice, false},
 	{FeedAdded, "a feed of advisories is read from now on", Notice, false},
 	{FeedSet, "where or how often a feed of advisories is read was changed", Notice, false},
 	{FeedRemoved, "a feed of advisories counts no more", Notice, false},

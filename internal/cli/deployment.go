@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -82,7 +83,9 @@ chartkeep deployment import gitops --from ./clusters`,
 }
 
 type deploymentList struct {
-	Items []client.Deployment `json:"items"`
+	Items   []client.Deployment `json:"items"`
+	Imports []client.Import     `json:"imports"`
+	now     time.Time
 }
 
 func (deploymentList) schema() string { return "deployment-list/v1" }
@@ -100,7 +103,55 @@ func (r deploymentList) view() view {
 		}
 		b.rows = append(b.rows, []string{d.Key, d.Environment, d.Chart.Name, cmp.Or(d.Chart.Version, d.Chart.Constraint, "?"), cmp.Or(d.Owner, "nobody"), matchWords(d.Match), unresolved})
 	}
-	return view{b}
+	if len(r.Imports) == 0 {
+		return view{b}
+	}
+	imports := block{head: []string{"IMPORT", "READ FROM", "LAST MADE", "DEPLOYMENTS", "STATE"}}
+	var problems []string
+	for _, im := range r.Imports {
+		imports.rows = append(imports.rows, []string{im.Name, im.From, stamp(im.Time) + " " + paren(ago(r.now, im.Time)), number(int64(im.Deployments)), importWords(im)})
+		for i, p := range im.Problems {
+			if i == problemsShown {
+				problems = append(problems, fmt.Sprintf("import %s: %d more; -o json lists them", im.Name, len(im.Problems)+im.MoreProblems-i))
+				break
+			}
+			problems = append(problems, "import "+im.Name+": "+p)
+		}
+	}
+	v := view{b, imports}
+	if len(problems) > 0 {
+		v = append(v, block{text: "what could not be read:\n" + strings.Join(problems, "\n")})
+	}
+	return v
+}
+
+// problemsShown is how many problems of one import a table has.
+const problemsShown = 10
+
+// importWords says how far an import can be relied on.
+func importWords(im client.Import) string {
+	words := "ok"
+	if n := len(im.Problems) + im.MoreProblems; n > 0 {
+		words = plural(n, "problem")
+	}
+	if im.Old {
+		words += "; old: it says little of what runs today"
+	}
+	return words
+}
+
+// ago is how long ago something was, in the largest unit that says it.
+func ago(now, t time.Time) string {
+	switch d := now.Sub(t); {
+	case now.IsZero() || t.IsZero() || d < time.Minute:
+		return ""
+	case d < time.Hour:
+		return plural(int(d/time.Minute), "minute") + " ago"
+	case d < 48*time.Hour:
+		return plural(int(d/time.Hour), "hour") + " ago"
+	default:
+		return plural(int(d/(24*time.Hour)), "day") + " ago"
+	}
 }
 
 // matchWords says which published chart a deployment is.
@@ -119,7 +170,10 @@ func matchWords(m client.Match) string {
 func (a *app) deploymentListCommand() *cobra.Command {
 	var importName string
 	return a.leaf(command{
-		use: "list [flags]", short: "List what runs where",
+		use: "list [flags]", short: "List what runs where, and the imports that say so",
+		long: `
+List what runs where, and below it the imports that say so: when each was made
+last, and what it could not read. One that was not repeated for 7 days is old.`,
 		example: `chartkeep deployment list`,
 		flags: func(f *pflag.FlagSet) {
 			f.StringVar(&importName, "import", "", "only what import `NAME` brought")
@@ -129,13 +183,16 @@ func (a *app) deploymentListCommand() *cobra.Command {
 			if err != nil {
 				return nil, err
 			}
-			items, err := collect(ctx, func(ctx context.Context, p client.Page) (client.List[client.Deployment], error) {
-				return c.Deployments(ctx, importName, p)
+			r := deploymentList{now: time.Now()}
+			r.Items, err = collect(ctx, func(ctx context.Context, p client.Page) (client.List[client.Deployment], error) {
+				l, err := c.Deployments(ctx, importName, p)
+				r.Imports = append(r.Imports, l.Imports...) // of the first page
+				return l.List, err
 			})
 			if err != nil {
 				return nil, err
 			}
-			return deploymentList{items}, nil
+			return r, nil
 		},
 	})
 }
@@ -274,10 +331,14 @@ func (r differencesResult) view() view {
 	for _, k := range r.OnlyB {
 		b.rows = append(b.rows, []string{k, "deployment", "is not there", "is there"})
 	}
-	if len(b.rows) == 0 {
-		return view{{text: fmt.Sprintf("%s mirrors %s: %d deployments are the same", r.A, r.B, r.Same)}}
+	same := plural(r.Same, "deployment") + " are the same"
+	if r.Same == 1 {
+		same = "1 deployment is the same"
 	}
-	return view{b, {text: fmt.Sprintf("%d deployments are the same", r.Same)}}
+	if len(b.rows) == 0 {
+		return view{{text: fmt.Sprintf("%s mirrors %s: %s", r.A, r.B, same)}}
+	}
+	return view{b, {text: same}}
 }
 
 func (a *app) deploymentCompareCommand() *cobra.Command {

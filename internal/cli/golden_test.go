@@ -17,6 +17,7 @@ import (
 	"github.com/chartkeep/chartkeep/client"
 	"github.com/chartkeep/chartkeep/internal/chart"
 	"github.com/chartkeep/chartkeep/internal/daemon"
+	"github.com/chartkeep/chartkeep/internal/notes"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -88,7 +89,7 @@ func sampleResults() []result {
 		Type: "chartkeep/legacy/v1", Project: "team-a/demo", Chart: "web", Version: "v0.9", Digest: some, Size: 12, ContentDigest: more,
 		Publisher: "usr-1", Time: noon, Origin: "log.example.test", Index: 8121, LogSize: 9000, SeenAt: "https://old.example.test/web-0.9.tgz", SeenDigest: some,
 	}
-	return []result{
+	return append(judgeResults(), []result{
 		buildInfo{daemon.Build{Version: "v1.0.0", Commit: "0123abcd", Time: "2026-03-02T12:00:00Z", Modified: true, Go: "go1.26.8", Platform: "linux/amd64"}},
 		projectResult{project}, projectList{[]client.Project{project}},
 		done{"project-removed/v1", "demo", "removed", "not needed"},
@@ -101,6 +102,15 @@ func sampleResults() []result {
 		done{form: "token-revoked/v1", Name: "tok-1", Change: "revoked"},
 		decision{Action: "chart.push", Project: "demo", Chart: "db", explain: true, Decision: client.Decision{Steps: []client.DecisionStep{
 			{Holder: "credential", Grant: &grant, Why: "it is for charts web*, not db"}, {Holder: "everyone", Why: "project demo is not public"}}}},
+		reviewedNotes{[]notes.Release{
+			{Version: "1.4.2", LineStart: 5, LineEnd: 24, Security: true, IDs: []string{"CVE-2031-1234"}, Unread: "a line is longer than is read", Hints: []notes.Hint{
+				{Rule: notes.RuleDependency, Line: 7, Text: "Bump parser from 1.2.3 to 1.2.4\x1b[2J for CVE-2031-1234", Security: true, IDs: []string{"CVE-2031-1234"}, Name: "parser", Old: "1.2.3", New: "1.2.4"},
+				{Rule: notes.RuleOperator, Line: 9, Text: "You must set auth.key before the upgrade, or the sessions of all users end with it and they have to log in again"},
+				{Rule: notes.RuleImage, Line: 12, Text: "The image is now example/web:2.8.4-python3.9", Name: "example/web", New: "2.8.4-python3.9"},
+			}},
+			{LineStart: 25, LineEnd: 31, IDs: []string{}, Hints: []notes.Hint{}},
+		}},
+		sampleDiff(), sampleCheck(),
 		upstreamComparison{[]upstreamEvent{
 			{Event: "changed", Chart: "web", Version: "1.4.2", OldDigest: some[7:], NewDigest: more[7:]},
 			{Event: "created-rewritten", Chart: "web", Version: "1.4.1", OldDigest: some[7:], NewDigest: some[7:], OldCreated: noon.Add(-time.Millisecond), NewCreated: noon},
@@ -123,7 +133,7 @@ func sampleResults() []result {
 			{Source: "https://old.example.test/x.tgz", Result: importRefused, Rule: "fetch", Reason: "it cannot be fetched: the old repository answered 500"}}},
 		written{"chartkeep.yaml"},
 		diagnosis{false, []daemon.Finding{{Name: "configuration", Result: "ok", Detail: "understood"}, {Name: "log key", Result: "fail", Detail: "it is missing", Try: "restore it"}}},
-	}
+	}...)
 }
 
 // TestResults holds every form of every result. A field of the JSON that goes
@@ -148,7 +158,12 @@ func TestResults(t *testing.T) {
 				{"json", printer{form: formJSON}},
 				{"yaml", printer{form: formYAML}},
 				{"markdown", printer{form: formMarkdown}},
+				{"sarif", printer{form: formSARIF}},
+				{"junit", printer{form: formJUnit}},
 			} {
+				if _, ok := r.(reporter); !ok && slices.Contains(reportForms, p.form) {
+					continue
+				}
 				var b bytes.Buffer
 				p.out = &b
 				if err := p.print(r); err != nil {
@@ -300,6 +315,11 @@ func TestErrors(t *testing.T) {
 		"token create", "token create --project demo", "token create --project demo --role reader --expires never", "token revoke ckt_x", "token can-i",
 		"grant add ann --role reader", "grant add ann --project demo --role reader --expires 2001-01-01",
 		"log show -1", "log show x", "log consistency none", "audit list --limit -1", "audit list --limit x", "audit list x",
+		"advisory match", "advisory match redis:6 --components x", "advisory match redis:6 --fail-on loud", "advisory match redis:6 --fail-on high", "advisory match redis:6 --advisories none",
+		"advisory match redis:6 --advisories key", "advisory import own none.json", "advisory feed add", "advisory feed add own", "advisory feed add --preset ours", "advisory feed add --preset github:x", "advisory feed set own",
+		"review make", "review sign sha256:5a5a5a5a --decline", "review sign sha256:5a5a5a5a --answer x", "review sign sha256:5a5a5a5a --answer x=y --answer x=z", "explain",
+		"waiver request CVE-2026-1", "waiver request CVE-2026-1 --reason x --until 2001-01-01", "waiver approve x", "window set x --security", "window set x --start noon", "decision policy set none",
+		"upgrade show x", "upgrade dismiss 1", "tracker add ops", "outdated --advisories x", "outdated --from . --policy x", "outdated --fail-on loud", "outdated --fail-on low --fail-on high", "practice --since lately",
 		"version -o xml", "version --color blue", "version --nope", "version --token-file",
 		"project list --server charts.example.com", "project list --token-file none", "serve --config none", "serve --log-format x",
 	} {

@@ -24,11 +24,22 @@ import (
 	"github.com/chartkeep/chartkeep/internal/watch"
 )
 
-// outdatedResult says how far deployments are behind.
+// outdatedResult says how far deployments are behind, and what that leaves open
+// where advisories are known.
 type outdatedResult struct {
 	Findings    []deployment.Finding `json:"findings"`
-	Deployments []client.OutdatedRow `json:"deployments"`
+	Deployments []outdatedRow        `json:"deployments"`
 	Problems    []string             `json:"problems"`
+	Advisories  *advisoriesUsed      `json:"advisories,omitempty"`
+	risks       *risks               // nil where no advisories were asked for
+	now         time.Time
+}
+
+// outdatedRow is one deployment; Risk is absent where no advisories were asked
+// for.
+type outdatedRow struct {
+	client.OutdatedRow
+	Risk *risk `json:"risk,omitempty"`
 }
 
 func (outdatedResult) schema() string { return "outdated/v1" }
@@ -36,7 +47,7 @@ func (outdatedResult) schema() string { return "outdated/v1" }
 func (r outdatedResult) keys() []string {
 	var keys []string
 	for _, d := range r.Deployments {
-		if d.State != string(deployment.Current) {
+		if d.State != string(deployment.Current) || r.risks != nil && !d.Risk.clean() {
 			keys = append(keys, d.Key)
 		}
 	}
@@ -57,15 +68,24 @@ func (r outdatedResult) view() view {
 	for _, state := range slices.Sorted(maps.Keys(counts)) {
 		words = append(words, fmt.Sprintf("%d %s", counts[state], state))
 	}
-	return view{b, {text: fmt.Sprintf("%d deployments: %s", len(r.Deployments), strings.Join(words, ", "))}}
+	total := plural(len(r.Deployments), "deployment") + ": " + strings.Join(words, ", ")
+	if r.risks == nil {
+		return view{b, {text: total}}
+	}
+	open := block{head: []string{"DEPLOYMENT", "EXPOSURE", "OPEN", "UNKNOWN", "DUE"}}
+	for _, d := range r.Deployments {
+		open.rows = append(open.rows, append([]string{d.Key}, d.Risk.cells(r.now)...))
+	}
+	return append(view{b, open, {text: total + "\n" + r.risks.total()}}, r.risks.used.view()...)
 }
 
 type outdatedOptions struct {
 	whereOptions
+	advisories  advisoryOptions
 	index       []string
 	networks    []string
 	credentials string
-	failOn      string
+	failOn      []string
 }
 
 func (o *outdatedOptions) register(f *pflag.FlagSet) {
@@ -73,7 +93,9 @@ func (o *outdatedOptions) register(f *pflag.FlagSet) {
 	f.StringArrayVar(&o.index, "index", nil, "`URL` of a repository to look in too, since what Helm stores in a cluster does not name one: https://… or oci://HOST/PATH/CHART")
 	f.StringSliceVar(&o.networks, "allow-networks", nil, "`NETWORKS` that may be called beside public addresses, such as 10.0.0.0/8; an address that a URL names by itself is always")
 	f.StringVar(&o.credentials, "credentials", "", "YAML `FILE` that names the credentials of repositories, see docs/upstream.md")
-	f.StringVar(&o.failOn, "fail-on", "", "exit with 6 when there is a finding of `SEVERITY` or above: info, low, medium, high, critical")
+	o.advisories.register(f)
+	f.StringVar(&o.advisories.policy, "policy", "", "decision policy, a YAML `FILE` (default: the one that is built in)")
+	f.StringSliceVar(&o.failOn, "fail-on", nil, "exit with 6 when there is a finding of `SEVERITY` or above, or unrated: info, low, medium, high, critical; unknown: when an image is unknown")
 }
 
 func (a *app) outdatedCommand() *cobra.Command {
@@ -89,15 +111,27 @@ Without --from, the server is asked for what it has on record.
 What runs is matched by its bytes where they are known, then by repository,
 name and version, and last by a name and version that one repository alone
 has. A repository is never guessed. What could not be checked is listed as
-unchecked, with the reason; then the exit code is 1.`,
+unchecked, with the reason; then the exit code is 1.
+
+With --advisories, feeds are read too (see chartkeep advisory match --help), and
+the table says what is open on each deployment and by when it has to be closed,
+by the images that Helm's storage or a rendering names. Without a server nobody
+knows when a fix was first seen, so every clock runs from the publication.
+Images that are unknown, and deployments whose images are not known, are not
+clean: with --fail-on the exit code is 1 for them, or 6 with --fail-on unknown.`,
 		example: `
 chartkeep outdated --from kube \
     --index https://airflow-helm.github.io/charts
 chartkeep outdated --from ./gitops -o json
-chartkeep outdated --from kube:production --from ./gitops --fail-on medium`,
+chartkeep outdated --from kube:production --from ./gitops --fail-on medium
+chartkeep outdated --from kube --advisories ./feeds --fail-on high`,
 		flags: opt.register,
 		run: func(ctx context.Context, _ []string) (result, error) {
-			if _, err := findingsAt(nil, cmp.Or(opt.failOn, "info")); err != nil {
+			on, err := readFailOn(opt.failOn)
+			if err != nil {
+				return nil, err
+			}
+			if err := opt.check(on); err != nil {
 				return nil, err
 			}
 			r, err := a.outdatedOf(ctx, &opt)
@@ -105,11 +139,13 @@ chartkeep outdated --from kube:production --from ./gitops --fail-on medium`,
 				return nil, err
 			}
 			a.tellProblems(r.Problems)
-			if failed, err := findingsAt(r.Findings, opt.failOn); err != nil || failed {
-				if err == nil {
-					err = findings{}
+			if failed, err := findingsAt(r.Findings, on.severity); err != nil || failed {
+				return r, cmp.Or(err, error(findings{}))
+			}
+			if r.risks != nil {
+				if err := r.risks.end(on); err != nil {
+					return r, err
 				}
-				return r, err
 			}
 			unchecked := len(r.Problems)
 			for _, d := range r.Deployments {
@@ -125,25 +161,68 @@ chartkeep outdated --from kube:production --from ./gitops --fail-on medium`,
 	})
 }
 
-func (a *app) outdatedOf(ctx context.Context, opt *outdatedOptions) (outdatedResult, error) {
-	r := outdatedResult{Findings: []deployment.Finding{}, Deployments: []client.OutdatedRow{}, Problems: []string{}}
-	if len(opt.from) == 0 {
-		c, err := a.client()
-		if err != nil {
-			return r, err
-		}
-		list := func(ctx context.Context, p client.Page) (client.List[client.OutdatedRow], error) {
-			return c.Outdated(ctx, "", p)
-		}
-		if r.Deployments, err = collect(ctx, list); err != nil {
-			return r, err
-		}
-		for _, d := range r.Deployments {
-			row := deployment.Row{Key: d.Key, Chart: d.Chart, Version: d.Version, Constraint: d.Constraint, Step: d.Step, State: deployment.State(d.State), Why: d.Why, Match: deployment.Match{Differs: d.Match.Differs}}
-			r.Findings = append(r.Findings, row.Findings()...)
-		}
-		return r, nil
+// check refuses options that go with --from alone.
+func (o *outdatedOptions) check(on failOn) error {
+	if on.unknown && len(o.from) > 0 && len(o.advisories.from) == 0 {
+		return usage("--fail-on unknown is for judging by advisories, and --advisories is missing").try("chartkeep outdated --from %s --advisories PATH --fail-on unknown", o.from[0])
 	}
+	given := map[string]bool{"--advisories": len(o.advisories.from) > 0, "--components": o.advisories.components != "", "--policy": o.advisories.policy != ""}
+	for _, name := range slices.Sorted(maps.Keys(given)) {
+		switch {
+		case !given[name]:
+		case len(o.from) == 0:
+			return usage("%s is for reading without a server, and --from is missing", name).try("chartkeep outdated --from kube --advisories PATH")
+		case !given["--advisories"]:
+			return usage("%s is for judging by advisories, and --advisories is missing", name).try("chartkeep outdated --from %s --advisories PATH", o.from[0])
+		}
+	}
+	return nil
+}
+
+// outdatedAtServer is what the server has on record.
+func (a *app) outdatedAtServer(ctx context.Context) (outdatedResult, error) {
+	r := outdatedResult{Findings: []deployment.Finding{}, Deployments: []outdatedRow{}, Problems: []string{}, now: a.now()}
+	c, err := a.client()
+	if err != nil {
+		return r, err
+	}
+	rows, err := collect(ctx, func(ctx context.Context, p client.Page) (client.List[client.OutdatedRow], error) {
+		return c.Outdated(ctx, "", p)
+	})
+	if err != nil {
+		return r, err
+	}
+	for _, d := range rows {
+		row := deployment.Row{Key: d.Key, Chart: d.Chart, Version: d.Version, Constraint: d.Constraint, Step: d.Step, State: deployment.State(d.State), Why: d.Why, Match: deployment.Match{Differs: d.Match.Differs}}
+		r.Findings = append(r.Findings, row.Findings()...)
+		r.Deployments = append(r.Deployments, outdatedRow{OutdatedRow: d})
+	}
+	got, err := a.risksAtServer(ctx, c)
+	r.take(got)
+	return r, err
+}
+
+// take adds what is open; nil where nobody asked.
+func (r *outdatedResult) take(got *risks) {
+	if r.risks = got; got == nil {
+		return
+	}
+	for i := range r.Deployments {
+		d := &r.Deployments[i]
+		if got.byKey[d.Key] == nil {
+			got.of(d.Key, &risk{Exposure: "unknown", Open: map[string]int{}, Unknown: []client.UnknownImage{}, NotJudged: "it was not judged yet"})
+		}
+		d.Risk = got.byKey[d.Key]
+	}
+	r.Findings = append(r.Findings, got.findings...)
+	r.Advisories = &got.used
+}
+
+func (a *app) outdatedOf(ctx context.Context, opt *outdatedOptions) (outdatedResult, error) {
+	if len(opt.from) == 0 {
+		return a.outdatedAtServer(ctx)
+	}
+	r := outdatedResult{Findings: []deployment.Finding{}, Deployments: []outdatedRow{}, Problems: []string{}, now: a.now()}
 	found, err := opt.read(ctx)
 	if err != nil {
 		return r, err
@@ -166,13 +245,22 @@ func (a *app) outdatedOf(ctx context.Context, opt *outdatedOptions) (outdatedRes
 			row.Why = why
 		}
 		r.Findings = append(r.Findings, row.Findings()...)
-		r.Deployments = append(r.Deployments, client.OutdatedRow{
+		r.Deployments = append(r.Deployments, outdatedRow{OutdatedRow: client.OutdatedRow{
 			Key: row.Key, From: row.From, Cluster: row.Cluster, Namespace: row.Namespace, Name: row.Name, Environment: row.Environment, Owner: row.Owner, Chart: row.Chart,
 			Version: row.Version, Constraint: row.Constraint, Published: row.Published, Newest: row.Newest, Allowed: row.Allowed, Step: row.Step, Releases: row.Releases,
 			Since: row.Since, Days: row.Days, State: string(row.State), Why: row.Why,
 			Match: client.Match{Confidence: string(row.Match.Confidence), How: row.Match.How, Chart: row.Match.Chart, Version: row.Match.Version, Archive: row.Match.Archive, Differs: row.Match.Differs},
-		})
+		}})
 	}
+	if len(opt.advisories.from) == 0 {
+		return r, nil
+	}
+	got, err := a.risksHere(ctx, &opt.advisories, found.Deployments)
+	if err != nil {
+		return r, err
+	}
+	a.tellFeeds(got.used)
+	r.take(got)
 	return r, nil
 }
 

@@ -29,6 +29,8 @@ type block struct {
 	rows  [][]string
 	empty string // what to say instead of a table without rows
 	text  string
+	// markup says that the text is Markdown, which stays as it is in Markdown.
+	markup bool
 }
 
 type fact struct{ label, value string }
@@ -69,6 +71,12 @@ func (p *printer) print(r result) error {
 			if text, err = yamlOf(text); err != nil {
 				return err
 			}
+		}
+		b.Write(text)
+	case p.form == formSARIF || p.form == formJUnit:
+		text, err := reportOf(r, p.form)
+		if err != nil {
+			return err
 		}
 		b.Write(text)
 	case p.form == formMarkdown:
@@ -279,6 +287,10 @@ func (v view) markdown(b *bytes.Buffer) {
 			}
 		default:
 			text := strings.TrimSuffix(printableLines(bl.text), "\n")
+			if bl.markup {
+				b.WriteString(text + "\n")
+				continue
+			}
 			fence := "```"
 			for strings.Contains(text, fence) {
 				fence += "`"

@@ -29,9 +29,14 @@ func (o *globalOptions) register(f *pflag.FlagSet) {
 	f.StringVar(&o.color, "color", "auto", "colour `WHEN`: auto, always, never")
 }
 
-func (o *globalOptions) check() error {
-	if !slices.Contains(forms, o.form) {
-		return usage("-o %s is not a form of output", o.form).try("-o %s", strings.Join(forms, "|"))
+// check checks them for a command, which reports findings or does not.
+func (o *globalOptions) check(reports bool) error {
+	allowed := forms
+	if reports {
+		allowed = slices.Concat(forms, reportForms)
+	}
+	if !slices.Contains(allowed, o.form) {
+		return usage("-o %s is not a form of output", o.form).try("-o %s", strings.Join(allowed, "|"))
 	}
 	if !slices.Contains([]string{"auto", "always", "never"}, o.color) {
 		return usage("--color %s is none of auto, always and never", o.color)
@@ -53,6 +58,9 @@ type command struct {
 	complete func(ctx context.Context, args []string, begun string) []string
 	// files lets the shell offer file names, where complete is nil.
 	files bool
+	// reports says that the result is a reporter: -o sarif and -o junit are
+	// forms of it.
+	reports bool
 }
 
 // arguments says how many a command takes, at least and at most; most -1 is no
@@ -90,7 +98,7 @@ func (a *app) leaf(c command) *cobra.Command {
 		Use: c.use, Short: c.short, Long: strings.TrimSpace(c.long), Example: indented(c.example),
 		Args: c.args.check,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := a.global.check(); err != nil {
+			if err := a.global.check(c.reports); err != nil {
 				return err
 			}
 			r, err := c.run(cmd.Context(), args)
@@ -105,6 +113,9 @@ func (a *app) leaf(c command) *cobra.Command {
 	}
 	if c.flags != nil {
 		c.flags(cmd.Flags())
+	}
+	if c.reports {
+		cmd.Long += "\n\nBeside the usual forms of output there are -o sarif and -o junit, for code\nscanning and for reports of tests."
 	}
 	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
 		if c.complete != nil && (c.args.most < 0 || len(args) < c.args.most) {
@@ -202,11 +213,14 @@ func (a *app) root() *cobra.Command {
 	}{
 		{"server", "Run a server:", a.serverCommands()},
 		{"charts", "Release and use charts:", []*cobra.Command{
-			a.pushCommand(), a.pullCommand(), a.verifyCommand(), a.yankCommand(), a.unyankCommand(), a.releaseCommands()}},
+			a.checkCommand(), a.diffCommand(), a.pushCommand(), a.pullCommand(), a.verifyCommand(), a.yankCommand(), a.unyankCommand(), a.releaseCommands()}},
 		{"manage", "Manage a registry:", []*cobra.Command{
 			a.projectCommands(), a.userCommands(), a.tokenCommands(), a.grantCommands()}},
 		{"watch", "Stay up to date:", []*cobra.Command{
 			a.outdatedCommand(), a.upstreamCommands(), a.deploymentCommands(), a.eventCommands(), a.routeCommands()}},
+		{"judge", "Judge what it means, and plan:", []*cobra.Command{
+			a.statusCommand(), a.advisoryCommands(), a.explainCommand(), a.reviewCommands(), a.planCommands(), a.upgradeCommands(), a.waiverCommands(),
+			a.windowCommands(), a.decisionCommands(), a.trackerCommands(), a.ticketCommands(), a.practiceCommand()}},
 		{"records", "Read its records:", []*cobra.Command{a.logCommands(), a.auditCommands()}},
 	} {
 		if len(part.commands) == 0 {

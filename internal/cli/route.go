@@ -15,7 +15,7 @@ import (
 
 func (a *app) routeCommands() *cobra.Command {
 	return group("route", "Decide who is told of what happened",
-		a.routeAddCommand(), a.routeListCommand(), a.routeShowCommand(), a.routeTestCommand(), a.routeRemoveCommand())
+		a.routeAddCommand(), a.routeListCommand(), a.routeShowCommand(), a.routeDeliveriesCommand(), a.routeResendCommand(), a.routeTestCommand(), a.routeRemoveCommand())
 }
 
 // routeResult is a route with its newest deliveries.
@@ -32,13 +32,47 @@ func (r routeResult) view() view {
 		{"when", cmp.Or(r.Digest, "at once")}, {"state", routeHealth(r.Health)}, {"since", stampSeconds(r.Created)}}
 	v := view{{facts: facts}}
 	if len(r.Deliveries) > 0 {
-		b := block{head: []string{"DELIVERY", "DUE", "TRIES", "STATE", "ERROR"}}
-		for _, d := range r.Deliveries {
-			b.rows = append(b.rows, []string{d.ID, stamp(d.Due), number(int64(d.Attempts)), d.State, d.Error})
-		}
-		v = append(v, b)
+		v = append(v, deliveryList{Items: r.Deliveries}.view()...)
 	}
 	return v
+}
+
+// deliveryList are deliveries of a route, the newest first.
+type deliveryList struct {
+	Items []client.Delivery `json:"items"`
+}
+
+func (deliveryList) schema() string { return "delivery-list/v1" }
+
+func (r deliveryList) keys() []string {
+	return keysOf(r.Items, func(d client.Delivery) string { return d.ID })
+}
+
+func (r deliveryList) view() view {
+	b := block{head: []string{"DELIVERY", "DUE", "TRIES", "STATE", "ERROR"}, empty: "nothing was sent there in the last 90 days"}
+	for _, d := range r.Items {
+		b.rows = append(b.rows, []string{d.ID, stamp(d.Due), number(int64(d.Attempts)), d.State, d.Error})
+	}
+	return view{b}
+}
+
+// resentResult says how many deliveries are sent again.
+type resentResult struct {
+	Route      string `json:"route"`
+	Deliveries int    `json:"deliveries"`
+}
+
+func (resentResult) schema() string   { return "route-resent/v1" }
+func (r resentResult) keys() []string { return []string{r.Route} }
+
+func (r resentResult) view() view {
+	switch r.Deliveries {
+	case 0:
+		return view{{text: "nothing of " + r.Route + " has failed"}}
+	case 1:
+		return view{{text: "1 delivery of " + r.Route + " is sent again"}}
+	}
+	return view{{text: fmt.Sprintf("%d deliveries of %s are sent again", r.Deliveries, r.Route)}}
 }
 
 var kindWords = map[string]string{"webhook": "a signed webhook", "slack": "Slack messages", "mail": "mail"}
@@ -68,7 +102,7 @@ func routeHealth(h client.RouteHealth) string {
 		words = append(words, "ok, last sent "+stamp(h.LastSuccess))
 	}
 	if h.Waiting > 0 {
-		words = append(words, fmt.Sprintf("%d wait", h.Waiting))
+		words = append(words, fmt.Sprintf("%d waiting", h.Waiting))
 	}
 	if h.Failed > 0 {
 		words = append(words, fmt.Sprintf("%d given up", h.Failed))
@@ -201,6 +235,55 @@ func (a *app) routeShowCommand() *cobra.Command {
 				return routeResult{r, deliveries}, nil
 			}
 			return nil, noRoute(args[0])
+		},
+	})
+}
+
+func (a *app) routeDeliveriesCommand() *cobra.Command {
+	limit := 100
+	return a.leaf(command{
+		use: "deliveries NAME [flags]", short: "List what was sent to a route, the newest first",
+		example: `chartkeep route deliveries security`,
+		args:    arguments{1, 1, "the NAME of a route"}, complete: a.completeRouteArg,
+		flags: func(f *pflag.FlagSet) {
+			f.IntVar(&limit, "limit", 100, "the newest `NUMBER` of deliveries, at most 1000")
+		},
+		run: func(ctx context.Context, args []string) (result, error) {
+			c, err := a.client()
+			if err != nil {
+				return nil, err
+			}
+			items, err := c.Deliveries(ctx, args[0], limit)
+			if err != nil {
+				return nil, err
+			}
+			return deliveryList{items}, nil
+		},
+	})
+}
+
+func (a *app) routeResendCommand() *cobra.Command {
+	return a.leaf(command{
+		use: "resend NAME [DELIVERY]", short: "Send again what was given up",
+		long: `
+Send deliveries of a route again that have failed: one of them, or all. They go
+out at once, under the ids that they had.`,
+		example: `chartkeep route resend security`,
+		args:    arguments{1, 2, "the NAME of a route, and perhaps the id of a DELIVERY"}, complete: a.completeRouteArg,
+		run: func(ctx context.Context, args []string) (result, error) {
+			c, err := a.client()
+			if err != nil {
+				return nil, err
+			}
+			delivery := ""
+			if len(args) > 1 {
+				delivery = args[1]
+			}
+			n, err := c.ResendDeliveries(ctx, args[0], delivery)
+			if err != nil {
+				return nil, err
+			}
+			return resentResult{args[0], n}, nil
 		},
 	})
 }

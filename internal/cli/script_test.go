@@ -167,11 +167,15 @@ func untilMatch(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// pack FILE NAME VERSION [TEXT] packs a chart; other TEXT, other bytes.
+// pack FILE NAME VERSION [TEXT] [IMAGE] packs a chart; other TEXT, other bytes.
+// With IMAGE it runs one.
 func pack(ts *testscript.TestScript, _ bool, args []string) {
 	extra := map[string]string{}
-	if len(args) == 4 {
+	if len(args) >= 4 {
 		extra["README.md"] = args[3]
+	}
+	if len(args) == 5 {
+		extra["templates/web.yaml"] = "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec: {containers: [{name: web, image: '" + args[4] + "'}]}\n"
 	}
 	file := ts.MkAbs(args[0])
 	ts.Check(os.MkdirAll(filepath.Dir(file), 0o755))

@@ -103,6 +103,7 @@ var toneOf = map[string]string{
 	"yanked": toneWarn, "staged": toneWarn, "importing": toneWarn, "removed": toneBad,
 	"disabled": toneBad, "expired": toneBad, "revoked": toneBad,
 	"refused": toneBad, "denied": toneBad, "error": toneBad,
+	"unknown": toneWarn, "signed": toneGood, "declined": toneBad, "not-judged": toneWarn,
 }
 
 // paint gives a text a tone if there is colour.

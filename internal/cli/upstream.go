@@ -36,6 +36,9 @@ func (r upstreamResult) view() view {
 		if m.MinAge != "" && m.MinAge != "0s" {
 			what += ", at least " + m.MinAge + " after we first saw them"
 		}
+		if m.Reviewed {
+			what += ", once somebody has reviewed them"
+		}
 		if m.OnDemand {
 			what += ", when somebody first asks for one"
 		}
@@ -59,7 +62,7 @@ func healthWords(h client.Health) string {
 	case h.Suspect != "":
 		return "held back: " + h.Suspect
 	case h.Failures > 0:
-		return fmt.Sprintf("failed %d times: %s", h.Failures, h.Error)
+		return "failed " + plural(h.Failures, "time") + ": " + h.Error
 	case h.LastPoll.IsZero():
 		return "not polled yet"
 	}
@@ -105,7 +108,7 @@ type upstreamOptions struct {
 	keep, quiet_after                                string
 	mirror_project, mirror_versions, mirror_min_age  string
 	mirror_charts                                    []string
-	mirror_on_demand                                 bool
+	mirror_on_demand, mirror_reviewed                bool
 	given                                            *pflag.FlagSet
 }
 
@@ -125,6 +128,7 @@ func (o *upstreamOptions) register(f *pflag.FlagSet) {
 	f.StringSliceVar(&o.mirror_charts, "mirror-charts", nil, "`GLOBS` of charts to mirror (default: all that are watched)")
 	f.StringVar(&o.mirror_versions, "mirror-versions", "", "SemVer `RANGE` of versions to mirror (default: stable ones)")
 	f.StringVar(&o.mirror_min_age, "mirror-min-age", "", "mirror a version a `SPAN` after this server first saw it")
+	f.BoolVar(&o.mirror_reviewed, "mirror-reviewed", false, "mirror a version once its archive was reviewed and signed off")
 	f.BoolVar(&o.mirror_on_demand, "mirror-on-demand", false, "mirror a version when somebody first asks for it")
 	o.given = f
 }
@@ -148,14 +152,14 @@ func (o *upstreamOptions) sources() []client.NewSource {
 
 func (o *upstreamOptions) mirror() (*client.Mirror, error) {
 	if o.mirror_project == "" {
-		for _, name := range []string{"mirror-charts", "mirror-versions", "mirror-min-age", "mirror-on-demand"} {
+		for _, name := range []string{"mirror-charts", "mirror-versions", "mirror-min-age", "mirror-reviewed", "mirror-on-demand"} {
 			if o.given.Changed(name) {
 				return nil, usage("--%s says how to mirror, and --mirror-project is missing", name)
 			}
 		}
 		return nil, nil
 	}
-	return &client.Mirror{Project: o.mirror_project, Charts: o.mirror_charts, Versions: o.mirror_versions, MinAge: o.mirror_min_age, OnDemand: o.mirror_on_demand}, nil
+	return &client.Mirror{Project: o.mirror_project, Charts: o.mirror_charts, Versions: o.mirror_versions, MinAge: o.mirror_min_age, Reviewed: o.mirror_reviewed, OnDemand: o.mirror_on_demand}, nil
 }
 
 func (a *app) upstreamAddCommand() *cobra.Command {
@@ -321,9 +325,20 @@ func versionWords(x client.UpstreamVersion) string {
 	if x.ArchiveError != "" {
 		words = append(words, "archive not kept: "+x.ArchiveError)
 	} else if x.Archive != "" {
-		words = append(words, "archive kept")
+		words = append(words, "archive kept"+servedWords(x.Served))
+	}
+	if n := len(x.Earlier); n > 0 {
+		words = append(words, "replaced "+plural(n, "time"))
 	}
 	return strings.Join(words, "; ")
+}
+
+// servedWords says when the archive was last compared with what is served.
+func servedWords(s client.Served) string {
+	if s.Asked.IsZero() {
+		return ""
+	}
+	return ", compared " + stamp(s.Asked)
 }
 
 func (a *app) upstreamShowCommand() *cobra.Command {
@@ -429,4 +444,12 @@ func (a *app) completeUpstreamArg(ctx context.Context, args []string, begun stri
 		return nil
 	}
 	return keysOf(l.Items, func(u client.Upstream) string { return u.Name })
+}
+
+// plural is a number of things: 1 version, 2 versions.
+func plural(n int, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return number(int64(n)) + " " + thing
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -303,9 +304,17 @@ func behindWords(r *Row) string {
 		words = "the next version (" + r.Step + ")"
 	}
 	if r.Days > 0 {
-		words += fmt.Sprintf(", for %d days", r.Days)
+		words += ", for " + counted(r.Days, "day")
 	}
 	return words
+}
+
+// counted is a number of things: 1 day, 2 days.
+func counted(n int, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return strconv.Itoa(n) + " " + thing
 }
 
 // line is the line of versions that a deployment belongs to: all that its

@@ -65,8 +65,9 @@ type Deployment struct {
 	Status       string          `json:"status,omitempty"` // Helm's: deployed, failed, pending-upgrade …
 	Revision     int             `json:"revision,omitempty"`
 	Updated      time.Time       `json:"updated,omitzero"`
-	Values       json.RawMessage `json:"values,omitempty"` // in use, masked
-	Images       []string        `json:"images,omitempty"` // of what is rendered, sorted
+	Values       json.RawMessage `json:"values,omitempty"`    // in use, masked
+	Images       []string        `json:"images,omitempty"`    // of what is rendered, sorted
+	Rendering    *Rendering      `json:"rendering,omitempty"` // that images and exposure were derived from; nil for what Helm stored
 	Fingerprint  string          `json:"fingerprint,omitempty"`
 	Print        *Print          `json:"print,omitempty"` // what can be compared with archives; of what Helm stored
 	Match        Match           `json:"match"`

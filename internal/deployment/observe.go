@@ -1,7 +1,6 @@
 package deployment
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -19,16 +18,10 @@ func (r *release) observe(d *Deployment) {
 	}
 	objects, faults := manifest.Parse(text.String(), d.Namespace, manifest.DefaultLimits())
 	if len(faults) > 0 {
-		d.Unresolved = append(d.Unresolved, fmt.Sprintf("%d pieces of what Helm rendered cannot be read; images and exposure may be incomplete", len(faults)))
+		d.Unresolved = append(d.Unresolved, "of what Helm rendered, "+counted(len(faults), "piece")+" cannot be read; images and exposure may be incomplete")
 	}
 	objects = slices.DeleteFunc(objects, manifest.Object.IsTest)
-	for _, i := range manifest.Images(objects) {
-		if i.Confidence != manifest.Possible {
-			d.Images = append(d.Images, i.Ref)
-		}
-	}
-	slices.Sort(d.Images)
-	d.Images = slices.Compact(d.Images)
+	d.Images = imagesOf(objects)
 	if len(objects) > 0 {
 		exposure, why := manifest.ExposureOf(objects)
 		d.Exposure, d.ExposureWhy = Exposure(exposure), why

@@ -95,9 +95,13 @@ func Read(tree fs.FS, from string, opt Options) (Inventory, error) {
 func ReadFile(name string, text []byte, opt Options) (Inventory, error) {
 	if len(text) > maxFile {
 		if bytes.Contains(text[:4096], []byte("{")) {
-			return ReadHelm(text, opt.Name, name)
+			v, err := ReadHelm(text, opt.Name, name)
+			if err != nil || len(v.Deployments)+len(v.Problems) > 0 {
+				return v, err
+			}
 		}
-		return Inventory{}, problem.New(problem.TooLarge, "deployment-file-size", "%s is larger than %d MiB", name, maxFile>>20)
+		return Inventory{}, problem.New(problem.TooLarge, "deployment-file-size", "%s is larger than %d MiB, and no list of what Helm stored", name, maxFile>>20).
+			Suggest("split it, and give each part with a --from of its own")
 	}
 	r := newReader(name, opt)
 	base := path.Base(strings.ReplaceAll(name, `\`, "/"))

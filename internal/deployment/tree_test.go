@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+
+	"github.com/chartkeep/chartkeep/internal/problem"
 )
 
 func TestRead(t *testing.T) {
@@ -218,4 +220,15 @@ func FuzzRead(f *testing.F) {
 			seen[d.Key] = true
 		}
 	})
+}
+
+// TestLargeFile: a file that is too large for its form is refused, and not
+// taken for one that describes nothing.
+func TestLargeFile(t *testing.T) {
+	line := `{"chart":"web","version":"1.0.0","note":"` + strings.Repeat("x", 1<<20) + `"}`
+	text := "[" + strings.Repeat(line+",", 9) + line + "]"
+	v, err := ReadFile("deployments.json", []byte(text), Options{})
+	if p, ok := problem.As(err); !ok || p.Rule != "deployment-file-size" || p.Try == "" {
+		t.Fatalf("%d deployments, %v", len(v.Deployments), err)
+	}
 }

@@ -15,59 +15,103 @@ import (
 )
 
 // CompareArchives says what the difference between two archives of a chart
-// does under the given values, which may be none: what is rendered, the
-// definitions in the crds folders, what the charts say of themselves, and
-// their values.
-//
-// A chart that does not render is a finding, not-rendered, with Helm's reason.
-// What can be had all the same follows: first both charts are rendered past
-// what they require and refuse; where that fails too, the lines of the
-// templates that speak of rights, images and privileges are compared as text.
-//
-// The error is that of an archive that cannot be read at all; which of the two,
-// is a fact of the problem.
+// does under the given values, which may be none: the findings of
+// CompareCharts, and its errors, without the rest. APIs that any version of
+// Kubernetes removed are findings.
 // Cost: two renderings, and Compare.
 func CompareArchives(old, new []byte, o Options) (Result, error) {
-	o = o.orDefault()
-	charts, err := openBoth(old, new, o)
+	e, err := examine(old, new, o.orDefault(), "")
 	if err != nil {
 		return Result{}, err
 	}
-	r := Result{Old: nameOf(charts[0]), New: nameOf(charts[1])}
-	var found findings
-	found.metadata(charts[0], charts[1])
-	found = append(found, compareValues(charts[0], charts[1], o.Values)...)
-	rendered, failed := renderBoth(charts, o)
-	if failed == [2]error{} {
-		r.Findings = append(found, compareRendered(rendered, charts)...).sorted()
-		return r, nil
+	return Result{Old: e.names[0], New: e.names[1], Findings: e.found.sorted()}, nil
+}
+
+// Basis says on what a comparison rests.
+type Basis string
+
+// The bases, from the best.
+const (
+	BasisRendered Basis = "rendered"               // both charts rendered
+	BasisLenient  Basis = "rendered-past-refusals" // they did past what they require and refuse
+	BasisTemplate Basis = "templates"              // one does not render: templates were compared as text
+)
+
+// examined is what comparing two archives found.
+type examined struct {
+	metadata [2]helmchart.Metadata
+	names    [2]string // name and version
+	basis    Basis
+	reasons  [2]string // why a chart did not render by itself
+	rendered [2]Rendered
+	objects  []pair // what rendered
+	crds     []pair // the definitions in the crds folders
+	found    findings
+	fit      Fit
+	exposed  exposures
+}
+
+// examine compares two archives. A chart that does not render is a finding,
+// not-rendered, with Helm's reason. What can be had all the same follows: first
+// both charts are rendered past what they require and refuse; where that fails
+// too, the lines of the templates that speak of rights, images and privileges
+// are compared as text. kube is the version of Kubernetes whose APIs count.
+//
+// The error is that of an archive that cannot be read at all, which of the two
+// is a fact of the problem; or that of a version of Kubernetes that is none.
+func examine(old, new []byte, o Options, kube string) (e examined, err error) {
+	charts, err := openBoth(old, new, o)
+	if err != nil {
+		return e, err
+	}
+	for i, c := range charts {
+		e.metadata[i], e.names[i] = *c.Metadata, nameOf(c)
+	}
+	e.basis, e.exposed = BasisRendered, exposures{}
+	e.found.metadata(charts[0], charts[1])
+	values, fit := compareValues(charts[0], charts[1], o.Values)
+	e.found, e.fit = append(e.found, values...), fit
+	optional := optionalRights(charts[0], charts[1])
+	var failed [2]error
+	if e.rendered, failed = renderBoth(charts, o); failed == [2]error{} {
+		e.compareRendered(kube)
+		if !slices.ContainsFunc(e.found, func(f Finding) bool { return f.Rule == "rights-widened" }) {
+			e.found = append(e.found, optional...)
+		}
+		return e, nil
 	}
 	library := 0
 	for i, err := range failed {
-		if p, ok := problem.As(err); ok && p.Rule == "library-chart" {
+		switch p, ok := problem.As(err); {
+		case ok && p.Rule == "kube-version":
+			return e, err // the options are wrong, not the chart
+		case ok && p.Rule == "library-chart":
 			library++
-		} else if err != nil {
-			found.add("not-rendered", Medium, nameOf(charts[i]), reason(err), "", "")
+		case err != nil:
+			e.reasons[i] = oneLine(reason(err))
+			e.found.add("not-rendered", Medium, e.names[i], reason(err), "", "")
 		}
 	}
 	// Rendering changed the charts.
 	if charts, err = openBoth(old, new, o); err != nil {
-		return Result{}, err
+		return e, err
 	}
 	o.Lenient = true
-	if rendered, failed = renderBoth(charts, o); failed == [2]error{} {
-		found.add("compared-partly", Low, r.New, "both charts were rendered past what they require and refuse; with real values they may differ otherwise", "", "")
-		r.Findings = append(found, compareRendered(rendered, charts)...).sorted()
-		return r, nil
+	if e.rendered, failed = renderBoth(charts, o); failed == [2]error{} {
+		e.basis = BasisLenient
+		e.found.add("compared-partly", Low, e.names[1], "both charts were rendered past what they require and refuse; with real values they may differ otherwise", "", "")
+		e.compareRendered(kube)
+		return e, nil
 	}
 	if charts, err = openBoth(old, new, o); err != nil {
-		return Result{}, err
+		return e, err
 	}
+	e.basis, e.rendered = BasisTemplate, [2]Rendered{}
 	if library < 2 {
-		found.add("compared-as-text", Medium, r.New, "the templates were compared as text: what their lines do is not known", "", "")
+		e.found.add("compared-as-text", Medium, e.names[1], "the templates were compared as text: what their lines do is not known", "", "")
 	}
-	r.Findings = append(found, compareTexts(charts[0], charts[1])...).sorted()
-	return r, nil
+	e.found = append(e.found, compareTexts(charts[0], charts[1])...)
+	return e, nil
 }
 
 // openBoth opens two archives; the problem of one that cannot be opened says
@@ -107,19 +151,21 @@ func reason(err error) string {
 }
 
 // compareRendered compares objects, CRDs and what is around them.
-func compareRendered(rendered [2]Rendered, charts [2]*helmchart.Chart) []Finding {
-	old, new := rendered[0], rendered[1]
-	var found findings
-	for _, f := range Compare(old.Objects, new.Objects) {
+func (e *examined) compareRendered(kube string) {
+	old, new := e.rendered[0], e.rendered[1]
+	found := &e.found
+	c := comparer{old: old.Objects, new: new.Objects, kube: kube, pairs: match(old.Objects, new.Objects), exposed: e.exposed}
+	for _, f := range c.compare() {
 		if f.Rule == "crd-removed" && holds(new.CRDs, f.Object) {
 			f.Message = "moves from the templates to the crds folder: helm upgrade deletes it, and with it every object of its kind in the cluster"
 		}
 		if f.Rule == "crd-added" && holds(old.CRDs, f.Object) {
 			f.Rule, f.Severity, f.Message = "crd-adopted", Medium, "moves from the crds folder to the templates: helm upgrade refuses to take over what is in the cluster until it is labelled as the release's"
 		}
-		found = append(found, f)
+		*found = append(*found, f)
 	}
-	for _, f := range Compare(old.CRDs, new.CRDs) {
+	d := comparer{old: old.CRDs, new: new.CRDs, kube: kube, pairs: match(old.CRDs, new.CRDs)}
+	for _, f := range d.compare() {
 		switch {
 		case f.Rule == "crd-removed" && holds(new.Objects, f.Object), f.Rule == "crd-added" && holds(old.Objects, f.Object):
 			continue // told above
@@ -127,14 +173,23 @@ func compareRendered(rendered [2]Rendered, charts [2]*helmchart.Chart) []Finding
 			// Helm does not touch what the crds folder installed.
 			f.Severity, f.Message = Low, "is no longer part of the chart; Helm leaves it in the cluster"
 		}
-		found = append(found, f)
-		if f.Rule == "crd-changed" || f.Rule == "crd-version-added" {
+		*found = append(*found, f)
+		switch f.Rule {
+		case "crd-changed", "crd-version-added":
 			found.add("crd-not-upgraded", Medium, f.Object, "has changed in the crds folder, which helm upgrade does not apply", "", "")
+		case "crd-added":
+			found.add("crd-not-upgraded", Medium, f.Object, "is new in the crds folder, which helm upgrade does not apply", "", "")
 		}
 	}
-	for i, r := range rendered {
+	e.objects, e.crds = c.pairs, d.pairs
+	for i, r := range e.rendered {
 		for _, f := range r.Faults {
-			found.add("not-read", Medium, nameOf(charts[i]), f.String(), "", "")
+			found.add("not-read", Medium, e.names[i], f.String(), "", "")
+		}
+	}
+	for _, m := range new.Misfits {
+		if !slices.Contains(old.Misfits, m) {
+			found.add("schema-broken", High, orElse(m.Path, "values"), "breaks the schema of the new version, and Helm refuses the upgrade: "+m.Reason, "", "")
 		}
 	}
 	for _, u := range new.Unstable {
@@ -143,7 +198,6 @@ func compareRendered(rendered [2]Rendered, charts [2]*helmchart.Chart) []Finding
 			found.add("unstable", Low, object, "is different each time the chart is rendered: "+field, "", "")
 		}
 	}
-	return found
 }
 
 func holds(objects []Object, id string) bool {
@@ -207,7 +261,7 @@ var textRules = []struct {
 	roles    bool // only in templates that define roles or bindings
 	line     *regexp.Regexp
 }{
-	{"template-rights", High, "rights", true, regexp.MustCompile(`(^|[\s{,])["']?(verbs|resources|apiGroups|resourceNames|nonResourceURLs|roleRef|subjects|kind|name)["']?:|^\s*-\s*["']?[\w*./-]*["']?\s*$`)},
+	{"template-rights", High, "rights", true, regexp.MustCompile(`(^|[\s{,])["']?(verbs|resources|apiGroups|resourceNames|nonResourceURLs|roleRef|subjects|kind|name)["']?:|^\s*-\s+["']?[\w*./-]+["']?\s*$`)},
 	{"template-privileges", High, "privileges", false, regexp.MustCompile(`(?i)\b(privileged|hostNetwork|hostPID|hostIPC|hostPath|hostPort|allowPrivilegeEscalation|runAsUser|runAsNonRoot|capabilities|seccompProfile|automountServiceAccountToken)\b.*:`)},
 	{"template-image", Low, "images", false, regexp.MustCompile(`^\s*(-\s*)?["']?image["']?:`)},
 	{"template-exposure", Medium, "exposure", false, regexp.MustCompile(`\b(NodePort|LoadBalancer|kind:\s*(Ingress|Gateway|HTTPRoute))\b`)},
@@ -221,9 +275,12 @@ func compareTexts(old, new *helmchart.Chart) []Finding {
 	was, is := templateTexts(old), templateTexts(new)
 	var found findings
 	for _, name := range slices.Sorted(maps.Keys(is)) {
+		if was[name] == is[name] {
+			continue
+		}
 		lines := newLines(was[name], is[name])
 		for _, r := range textRules {
-			if r.roles && !roleText.MatchString(is[name]) {
+			if r.roles && !(strings.Contains(is[name], "Role") && roleText.MatchString(is[name])) {
 				continue
 			}
 			var some []line
@@ -241,6 +298,18 @@ func compareTexts(old, new *helmchart.Chart) []Finding {
 	for _, name := range slices.Sorted(maps.Keys(was)) {
 		if _, there := is[name]; !there {
 			found.add("template-removed", Low, name, "is no longer there", "", "")
+		}
+	}
+	return found
+}
+
+// optionalRights are new lines about rights in the templates: where the same
+// values widen no rights, others may.
+func optionalRights(old, new *helmchart.Chart) []Finding {
+	var found findings
+	for _, f := range compareTexts(old, new) {
+		if f.Rule == "template-rights" {
+			found.add("rights-optional", Low, f.Object, "has new lines about rights, and with these values nobody gets more; others may give more", "", f.New)
 		}
 	}
 	return found

@@ -15,6 +15,10 @@ import (
 // Cost: linear in the objects, and in the rights of their roles.
 func Compare(old, new []Object) []Finding {
 	c := comparer{old: old, new: new, pairs: match(old, new)}
+	return c.compare()
+}
+
+func (c *comparer) compare() []Finding {
 	for _, p := range c.pairs {
 		switch {
 		case p.old == nil:
@@ -22,7 +26,7 @@ func Compare(old, new []Object) []Finding {
 		case p.new == nil:
 			c.removed(*p.old)
 		default:
-			c.changed(*p.old, *p.new)
+			c.changed(*p.old, *p.new, p.changes)
 		}
 	}
 	c.rights()
@@ -34,15 +38,20 @@ func Compare(old, new []Object) []Finding {
 
 type comparer struct {
 	old, new []Object
+	kube     string // the version of Kubernetes; "" for any
+	exposed  exposures
 	pairs    []pair
 	found    findings
 }
 
 // pair is an object of both sides; one side is nil where it is not there.
-type pair struct{ old, new *Object }
+type pair struct {
+	old, new *Object
+	changes  []change // fields in which the two differ
+}
 
-// match pairs the objects of both sides, in the order of the new ones, then
-// those that are gone.
+// match pairs the objects of both sides and compares them, in the order of the
+// new ones, then those that are gone.
 func match(old, new []Object) []pair {
 	var pairs []pair
 	rest := index(old, key)
@@ -71,11 +80,15 @@ func match(old, new []Object) []pair {
 		}
 	}
 	for i := range new {
-		pairs = append(pairs, pair{partner[&new[i]], &new[i]})
+		p := pair{old: partner[&new[i]], new: &new[i]}
+		if p.old != nil {
+			p.changes = differences(*p.old, *p.new)
+		}
+		pairs = append(pairs, p)
 	}
 	for i := range old {
 		if !used[&old[i]] {
-			pairs = append(pairs, pair{&old[i], nil})
+			pairs = append(pairs, pair{old: &old[i]})
 		}
 	}
 	return pairs
@@ -162,6 +175,7 @@ func (c *comparer) added(o Object) {
 			severity = Medium
 		}
 		c.found.add("hook-added", severity, o.ID(), "runs as a hook: "+strings.Join(o.Hooks, ", "), "", strings.Join(o.Hooks, ","))
+		c.migration(Object{}, o)
 		return
 	case o.Kind == "MutatingWebhookConfiguration", o.Kind == "ValidatingWebhookConfiguration":
 		c.found.add("admission-webhook", Medium, o.ID(), "is asked about objects of the whole cluster before they are accepted", "", "")
@@ -182,6 +196,7 @@ func (c *comparer) added(o Object) {
 	c.found.add("object-added", severity, o.ID(), message, "", "")
 	c.images(Object{}, o)
 	c.apiOf(o)
+	c.migration(Object{}, o)
 }
 
 // removed says what goes with an object.
@@ -211,7 +226,7 @@ func (c *comparer) removed(o Object) {
 }
 
 // changed says what differs in an object.
-func (c *comparer) changed(old, new Object) {
+func (c *comparer) changed(old, new Object, changes []change) {
 	if !slices.Equal(old.Hooks, new.Hooks) {
 		severity, message := Low, "runs as other hooks"
 		switch {
@@ -227,16 +242,22 @@ func (c *comparer) changed(old, new Object) {
 		c.apiOf(new)
 	}
 	c.images(old, new)
+	c.migration(old, new)
 	c.tokens(old, new)
-	c.fields(old, new, differences(old, new))
+	c.fields(old, new, changes)
 	if new.Kind == "CustomResourceDefinition" {
-		c.definition(old, new)
+		c.definition(old, new, changes)
 	}
 }
 
-// apiOf finds an API that Kubernetes has removed.
+// apiOf finds an API that Kubernetes has removed, or will have.
 func (c *comparer) apiOf(o Object) {
-	if in, replacement, gone := RemovedIn(o.Group, o.Version, o.Kind); gone {
+	in, replacement, gone := RemovedIn(o.Group, o.Version, o.Kind)
+	switch {
+	case !gone:
+	case c.kube != "" && before(c.kube, in):
+		c.found.add("api-deprecated", Low, o.ID(), fmt.Sprintf("is written in %s, which Kubernetes %s removes; its replacement is %s", o.APIVersion(), in, replacement), "", o.APIVersion())
+	default:
 		c.found.add("api-removed", High, o.ID(), fmt.Sprintf("is written in %s, which Kubernetes %s removed; its replacement is %s", o.APIVersion(), in, replacement), "", o.APIVersion())
 	}
 }

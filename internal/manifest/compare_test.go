@@ -121,6 +121,7 @@ var rulesTable = []struct {
 		[2]string{deployment("", "securityContext: {capabilities: {drop: [ALL]}}"), deployment("", "securityContext: {capabilities: {drop: [ALL]}}")}},
 	{"pod-security-lost", Medium, deployment("", ""), deployment("", "securityContext: {}"), "baseline",
 		[2]string{deployment("", "securityContext: {}"), deployment("", "securityContext: {capabilities: {}}")}},
+	{"pod-security-lost", Medium, deployment("", ""), deployment("", "") + "---\n" + strings.ReplaceAll(deployment("hostPID: true", ""), "name: web", "name: agent"), "for what is new in it", [2]string{service("{}"), deployment("hostPID: true", "")}},
 	{"pod-security-gained", Info, deployment("hostIPC: true", ""), deployment("", ""), "host-namespaces",
 		[2]string{deployment("", ""), deployment("", "")}},
 	{"hardening-lost", Low, deployment("", ""), deployment("", "securityContext: {allowPrivilegeEscalation: false, readOnlyRootFilesystem: false, capabilities: {drop: [ALL]}}"), "root file system",
@@ -138,7 +139,7 @@ var rulesTable = []struct {
 	{"secret-in-clear", Medium, configMap("{}"), configMap("{url: 'postgres://app:hunter2@db/app'}"), "URL with a password",
 		[2]string{configMap("{}"), configMap("{url: 'postgres://app:$(PASSWORD)@db/app', other: 'https://example.test/a@b'}")}},
 	{"secret-in-clear", Low, configMap("{}"), configMap(`{app.ini: "user = a\nadmin_password = hunter2\n"}`), "admin_password",
-		[2]string{configMap("{}"), configMap(`{app.ini: "password_file = /run/p\ntoken = ${TOKEN}\n"}`)}},
+		[2]string{configMap("{}"), configMap(`{app.ini: "password_file = /run/p\ntoken = ${TOKEN}\nself._password = password\n"}`)}},
 	{"default-credential", High, configMap("{}"), "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {admin-password: admin}\n---\n" + configMap("{}"), "everybody knows",
 		[2]string{configMap("{}"), "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {admin-password: kT4-9xQ, admin-user: admin}\n---\n" + configMap("{}")}},
 
@@ -168,6 +169,11 @@ var rulesTable = []struct {
 		[2]string{"apiVersion: v1\nkind: Secret\nmetadata: {name: a, labels: {chart: a-1}}\n", "apiVersion: v1\nkind: Secret\nmetadata: {name: a, labels: {chart: a-2}}\n"}},
 	{"immutable-field", High, "apiVersion: batch/v1\nkind: Job\nmetadata: {name: j}\nspec: {template: {spec: {containers: [{name: a, image: 'b:1.0'}]}}}\n", "apiVersion: batch/v1\nkind: Job\nmetadata: {name: j}\nspec: {template: {spec: {containers: [{name: a, image: 'b:1.1'}]}}}\n", "Job",
 		[2]string{"apiVersion: batch/v1\nkind: Job\nmetadata: {name: j, annotations: {helm.sh/hook: pre-upgrade}}\nspec: {template: {spec: {containers: [{name: a, image: 'b:1.0'}]}}}\n", "apiVersion: batch/v1\nkind: Job\nmetadata: {name: j, annotations: {helm.sh/hook: pre-upgrade}}\nspec: {template: {spec: {containers: [{name: a, image: 'b:1.1'}]}}}\n"}},
+	{"immutable-field", High, job("{app: a, chart: x-1}"), job("{app: a, chart: x-2}"), "labels.chart", [2]string{hook(job("{chart: x-1}")), hook(job("{chart: x-2}"))}},
+	{"immutable-field", High, statefulSet("{podManagementPolicy: Parallel}"), statefulSet("{podManagementPolicy: OrderedReady}"), "podManagementPolicy", [2]string{statefulSet("{}"), statefulSet("{podManagementPolicy: OrderedReady}")}},
+	{"immutable-field", High, service("{clusterIP: 10.0.0.1}"), service("{clusterIP: 10.0.0.2}"), "address", [2]string{service("{clusterIP: 10.0.0.1}"), service("{}")}},
+	{"immutable-field", High, "apiVersion: v1\nkind: PersistentVolume\nmetadata: {name: a}\nspec: {nfs: {server: a}}\n", "apiVersion: v1\nkind: PersistentVolume\nmetadata: {name: a}\nspec: {nfs: {server: b}}\n", "volume", [2]string{"apiVersion: v1\nkind: PersistentVolume\nmetadata: {name: a}\nspec: {capacity: {storage: 1Gi}}\n", "apiVersion: v1\nkind: PersistentVolume\nmetadata: {name: a}\nspec: {capacity: {storage: 2Gi}}\n"}},
+	{"immutable-field", High, configMap("{a: b}") + "immutable: true\n", configMap("{a: b}"), "stays so", [2]string{configMap("{a: b}"), configMap("{a: b}") + "immutable: true\n"}},
 	{"immutable-field", High, claim("8Gi"), claim("4Gi"), "shrink", [2]string{claim("8Gi"), claim("8192Mi")}},
 	{"immutable-field", High, service("{clusterIP: None}"), service("{}"), "headless", [2]string{service("{type: ClusterIP}"), service("{}")}},
 	{"immutable-field", High, configMap("{a: b}") + "immutable: true\n", configMap("{a: c}") + "immutable: true\n", "immutable ConfigMap", [2]string{configMap("{a: b}"), configMap("{a: c}")}},
@@ -195,6 +201,9 @@ var rulesTable = []struct {
 	{"api-version-changed", Info, "apiVersion: networking.k8s.io/v1beta1\nkind: Ingress\nmetadata: {name: a}\n", "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: a}\n", "another version", [2]string{service("{}"), service("{}")}},
 	{"api-removed", High, service("{}"), service("{}") + "---\napiVersion: batch/v1beta1\nkind: CronJob\nmetadata: {name: a}\n", "1.25", [2]string{service("{}"), service("{}") + "---\napiVersion: batch/v1\nkind: CronJob\nmetadata: {name: a}\n"}},
 
+	{"migration", Medium, migrate("1.0"), migrate("1.1"), "container run", [2]string{migrate("1.0"), strings.Replace(migrate("1.0"), "restartPolicy: Never", "restartPolicy: OnFailure", 1)}},
+	{"migration", Medium, deployment("", ""), deployment("initContainers: [{name: prepare, image: 'a.test/b:1.0', args: [alembic, upgrade, head]}]", ""), "init container prepare",
+		[2]string{deployment("", ""), deployment("initContainers: [{name: wait-for-migrations, image: 'a.test/b:1.0', args: [check-migrations]}]", "")}},
 	{"crd-added", Info, service("{}"), service("{}") + "---\n" + definition("v1"), "new kind", [2]string{definition("v1"), definition("v1")}},
 	{"crd-removed", Critical, definition("v1"), service("{}"), "every object", [2]string{definition("v1"), definition("v1")}},
 	{"crd-version-removed", High, definition("v1alpha1", "v1"), definition("v1"), "v1alpha1", [2]string{definition("v1"), definition("v1", "v2")}},
@@ -218,6 +227,21 @@ func many(n int) string {
 		out = append(out, fmt.Sprintf("x%d", i))
 	}
 	return strings.Join(out, ", ")
+}
+
+// job is a Job whose pods have the given labels.
+func job(labels string) string {
+	return "apiVersion: batch/v1\nkind: Job\nmetadata: {name: j}\nspec: {template: {metadata: {labels: " + labels + "}, spec: {containers: [{name: a, image: 'b:1.0'}]}}}\n"
+}
+
+// hook makes an object a hook.
+func hook(text string) string {
+	return strings.Replace(text, "{name: j}", "{name: j, annotations: {helm.sh/hook: pre-upgrade}}", 1)
+}
+
+// migrate is a Job that migrates data.
+func migrate(tag string) string {
+	return "apiVersion: batch/v1\nkind: Job\nmetadata: {name: web-db-upgrade, annotations: {helm.sh/hook: pre-upgrade}}\nspec: {template: {spec: {restartPolicy: Never, containers: [{name: run, image: 'a.test/b:" + tag + "'}]}}}\n"
 }
 
 func claim(size string) string {
@@ -340,9 +364,8 @@ func TestInspect(t *testing.T) {
 			t.Errorf("a hardened Deployment: %+v", f)
 		}
 	}
-	for _, f := range Inspect(objects(t, "apiVersion: batch/v1beta1\nkind: CronJob\nmetadata: {name: old}\n"), "1.24") {
-		if f.Rule == "api-removed" {
-			t.Errorf("Kubernetes 1.24 serves it: %+v", f)
-		}
+	if found := Inspect(objects(t, "apiVersion: batch/v1beta1\nkind: CronJob\nmetadata: {name: old}\n"), "1.24"); listing(found) !=
+		"low api-deprecated CronJob/default/old: is written in batch/v1beta1, which Kubernetes 1.25 removes; its replacement is batch/v1 [ -> batch/v1beta1]\ninfo exposure chart: small: nothing runs [ -> small]\n" {
+		t.Errorf("Kubernetes 1.24 serves it still: %s", listing(found))
 	}
 }

@@ -22,12 +22,41 @@ var noiseLabels = nameSet("helm.sh/chart chart app.kubernetes.io/version version
 // name the chart's version, and checksums of what is compared elsewhere, are
 // left out.
 func differences(old, new Object) []change {
-	var d differ
+	d := differ{exact: exactPath(new)}
 	d.value("", old.Fields, new.Fields)
 	return d.changes
 }
 
-type differ struct{ changes []change }
+type differ struct {
+	changes []change
+	exact   string
+}
+
+// exactPath is where in an object even a label that does nothing must not
+// change, since Kubernetes refuses any change; "" for none.
+func exactPath(o Object) string {
+	switch {
+	case o.Kind == "Job" && len(o.Hooks) == 0:
+		return "spec.template"
+	case o.Kind == "StatefulSet":
+		return "spec.volumeClaimTemplates"
+	}
+	return ""
+}
+
+// isNoise reports whether a key of the table at a path changes with every
+// version of a chart, or follows what is compared elsewhere, and does nothing.
+func isNoise(path, key, exact string) bool {
+	switch {
+	case path == "":
+		return key == "status"
+	case exact != "" && strings.HasPrefix(path, exact):
+		return false
+	case path == "metadata.labels" || strings.HasSuffix(path, "template.metadata.labels"):
+		return noiseLabels[key]
+	}
+	return strings.HasSuffix(path, "metadata.annotations") && strings.Contains(strings.ToLower(key), "checksum")
+}
 
 func (d *differ) value(path string, old, new any) {
 	if reflect.DeepEqual(old, new) || isEmpty(old) && isEmpty(new) {
@@ -70,10 +99,8 @@ func (d *differ) tables(path string, old, new map[string]any) {
 	for k := range new {
 		keys[k] = true
 	}
-	labels := (path == "metadata.labels" || strings.HasSuffix(path, "template.metadata.labels")) && !strings.Contains(path, "volumeClaimTemplates")
-	annotations := strings.HasSuffix(path, "metadata.annotations")
 	for _, k := range slices.Sorted(maps.Keys(keys)) {
-		if labels && noiseLabels[k] || annotations && strings.Contains(strings.ToLower(k), "checksum") || path == "" && k == "status" {
+		if isNoise(path, k, d.exact) {
 			continue
 		}
 		d.value(join(path, k), old[k], new[k])

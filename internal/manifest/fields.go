@@ -26,6 +26,17 @@ func immutable(what string) func(change) (string, Severity, string) {
 	}
 }
 
+// unlessDefault is for fields that Kubernetes fills in: to write the default is
+// no change.
+func unlessDefault(value string, judge func(change) (string, Severity, string)) func(change) (string, Severity, string) {
+	return func(c change) (string, Severity, string) {
+		if orElse(scalar(c.old), value) == orElse(scalar(c.new), value) {
+			return "object-changed", Info, c.path
+		}
+		return judge(c)
+	}
+}
+
 func plain(rule string, s Severity, message string) func(change) (string, Severity, string) {
 	return func(change) (string, Severity, string) { return rule, s, message }
 }
@@ -40,9 +51,12 @@ var fieldRules = []fieldRule{
 		return "object-changed", Info, "metadata.annotations[helm.sh/resource-policy]"
 	}},
 
-	{"StatefulSet", regexp.MustCompile(`^spec\.(selector|serviceName|volumeClaimTemplates|podManagementPolicy)`), immutable("a field of a StatefulSet")},
+	{"StatefulSet", regexp.MustCompile(`^spec\.podManagementPolicy$`), unlessDefault("OrderedReady", immutable("a field of a StatefulSet"))},
+	{"StatefulSet", regexp.MustCompile(`^spec\.(selector|serviceName|volumeClaimTemplates)`), immutable("a field of a StatefulSet")},
 	{"Deployment DaemonSet ReplicaSet", regexp.MustCompile(`^spec\.selector`), immutable("the selector")},
-	{"Job", regexp.MustCompile(`^spec\.(selector|template|completionMode)`), immutable("the template of a Job")},
+	{"Job", regexp.MustCompile(`^spec\.completionMode$`), unlessDefault("NonIndexed", immutable("a field of a Job"))},
+	{"Job", regexp.MustCompile(`^spec\.completions$`), unlessDefault("1", immutable("a field of a Job"))},
+	{"Job", regexp.MustCompile(`^spec\.(selector|template|podFailurePolicy|successPolicy|backoffLimitPerIndex|managedBy)`), immutable("the template of a Job")},
 	{"PersistentVolumeClaim", regexp.MustCompile(`^spec\.resources\.requests`), func(c change) (string, Severity, string) {
 		if smaller(scalar(c.new), scalar(c.old)) {
 			return "immutable-field", High, "a volume cannot shrink, and Kubernetes refuses the upgrade: " + c.path
@@ -50,15 +64,28 @@ var fieldRules = []fieldRule{
 		return "volume-size", Info, "asks for another size"
 	}},
 	{"PersistentVolumeClaim", regexp.MustCompile(`^spec\.(accessModes|selector|storageClassName|volumeMode|volumeName|dataSource)`), immutable("a field of a volume claim")},
+	{"PersistentVolume", regexp.MustCompile(`^spec\.(csi|nfs|hostPath|local|iscsi|fc|cephfs|rbd|glusterfs|volumeMode)`), immutable("what a volume is")},
 	{"Service", regexp.MustCompile(`^spec\.clusterIP$`), func(c change) (string, Severity, string) {
-		if c.old == "None" || c.new == "None" {
+		switch {
+		case c.old == "None" || c.new == "None":
 			return "immutable-field", High, "a Service cannot become headless, or cease to be, and Kubernetes refuses the upgrade: " + c.path
+		case c.new != nil:
+			return "immutable-field", High, "the address of a Service cannot be changed, and Kubernetes refuses the upgrade: " + c.path
 		}
-		return "object-changed", Info, c.path
+		return "object-changed", Info, c.path // the address that it has stays
 	}},
 	{"RoleBinding ClusterRoleBinding", regexp.MustCompile(`^roleRef`), immutable("the role of a binding")},
 	{"StorageClass", regexp.MustCompile(`^(provisioner|parameters|reclaimPolicy|volumeBindingMode)`), immutable("a field of a StorageClass")},
 	{"PriorityClass", regexp.MustCompile(`^value$`), immutable("the value")},
+	{"PriorityClass", regexp.MustCompile(`^preemptionPolicy$`), unlessDefault("PreemptLowerPriority", immutable("the policy of a PriorityClass"))},
+	{"RuntimeClass", regexp.MustCompile(`^handler$`), immutable("the handler")},
+	{"CSIDriver", regexp.MustCompile(`^spec\.(attachRequired|volumeLifecycleModes)`), immutable("a field of a CSIDriver")},
+	{"Secret ConfigMap", regexp.MustCompile(`^immutable$`), func(c change) (string, Severity, string) {
+		if c.old == true {
+			return "immutable-field", High, "what is immutable stays so, and Kubernetes refuses the upgrade: " + c.path
+		}
+		return "object-changed", Info, c.path
+	}},
 	{"IngressClass", regexp.MustCompile(`^spec\.controller$`), immutable("the controller")},
 	{"Secret", regexp.MustCompile(`^type$`), immutable("the type of a Secret")},
 	{"Role ClusterRole RoleBinding ClusterRoleBinding", regexp.MustCompile(`^(rules|subjects|metadata\.labels)`), silent},
@@ -227,7 +254,7 @@ func shown(path string, v any) string {
 }
 
 // definition compares two states of a custom resource's definition.
-func (c *comparer) definition(old, new Object) {
+func (c *comparer) definition(old, new Object, changes []change) {
 	was, is := crdVersions(old), crdVersions(new)
 	id := new.ID()
 	for _, name := range slices.Sorted(maps.Keys(was)) {
@@ -247,7 +274,7 @@ func (c *comparer) definition(old, new Object) {
 	if o, n := str(old.Fields, "spec", "scope"), str(new.Fields, "spec", "scope"); o != n {
 		c.found.add("immutable-field", High, id, "the scope of a kind cannot be changed", o, n)
 	}
-	if changes := differences(old, new); len(changes) > 0 {
+	if len(changes) > 0 {
 		narrower := 0
 		for _, d := range changes {
 			if d.new == nil && strings.Contains(d.path, "properties") || strings.HasSuffix(d.path, "required") {

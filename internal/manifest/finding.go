@@ -39,9 +39,10 @@ type Finding struct {
 	Message  string   `json:"message"` // one sentence, without a final period
 	Old      string   `json:"old,omitempty"`
 	New      string   `json:"new,omitempty"`
+	Set      bool     `json:"set,omitempty"` // it is about a value that the given ones set
 }
 
-// Result is the answer of chartkeep diff.
+// Result is what CompareArchives found.
 type Result struct {
 	Old      string    `json:"old"` // name and version of the chart
 	New      string    `json:"new"`
@@ -63,7 +64,7 @@ func Worst(findings []Finding) Severity {
 type findings []Finding
 
 func (f *findings) add(rule string, s Severity, object, message, old, new string) {
-	*f = append(*f, Finding{rule, s, oneLine(object), oneLine(message), oneLine(old), oneLine(new)})
+	*f = append(*f, Finding{Rule: rule, Severity: s, Object: oneLine(object), Message: oneLine(message), Old: oneLine(old), New: oneLine(new)})
 }
 
 // sorted puts the worst first, then by object, rule and text. What is there

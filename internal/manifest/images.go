@@ -20,11 +20,11 @@ const (
 
 // Image is an image that an object runs, or hands to something that may run it.
 type Image struct {
-	Object     string // the object's ID
-	Container  string // its name; "" outside containers
-	Path       string // of the field in the object
-	Ref        string // as written
-	Confidence Confidence
+	Object     string     `json:"object"`    // the object's ID
+	Container  string     `json:"container"` // its name; "" outside containers
+	Path       string     `json:"path"`      // of the field in the object
+	Ref        string     `json:"image"`     // as written
+	Confidence Confidence `json:"confidence"`
 }
 
 // Images are the images of the objects, in their order; test hooks included.
@@ -53,9 +53,7 @@ func imagesOf(o Object) []Image {
 				sure = Likely
 			}
 			add(c.name, c.path+".image", str(c.fields, "image"), sure)
-			for path, ref := range hiddenImages(c) {
-				add(c.name, path, ref, Possible)
-			}
+			hiddenImages(c, func(path, ref string) { add(c.name, path, ref, Possible) })
 		}
 		for i, v := range tables(p.spec, "volumes") {
 			add("", p.path+".volumes["+strconv.Itoa(i)+"].image.reference", str(v, "image", "reference"), Exact)
@@ -156,10 +154,9 @@ var (
 	imageFlag   = regexp.MustCompile(`^--?([\w.-]*)=(.+)$`)
 )
 
-// hiddenImages are images that a container is told of in its arguments and
-// variables, by their paths: operators start them.
-func hiddenImages(c container) map[string]string {
-	out := map[string]string{}
+// hiddenImages hands out the images that a container is told of in its arguments
+// and variables, by their paths: operators start them.
+func hiddenImages(c container, found func(path, ref string)) {
 	for _, field := range []string{"args", "command"} {
 		for i, e := range list(c.fields, field) {
 			s, _ := e.(string)
@@ -167,17 +164,16 @@ func hiddenImages(c container) map[string]string {
 				s = m[2]
 			}
 			if surelyImage.MatchString(s) && len(s) < 512 {
-				out[c.path+"."+field+"["+strconv.Itoa(i)+"]"] = s
+				found(c.path+"."+field+"["+strconv.Itoa(i)+"]", s)
 			}
 		}
 	}
 	for _, e := range tables(c.fields, "env") {
 		name, value := str(e, "name"), str(e, "value")
 		if surelyImage.MatchString(value) && (strings.Contains(strings.ToUpper(name), "IMAGE") || strings.Contains(value, "@sha256:")) && len(value) < 512 {
-			out[c.path+".env["+name+"]"] = value
+			found(c.path+".env["+name+"]", value)
 		}
 	}
-	return out
 }
 
 // ImageName takes an image reference apart. A repository without a host is

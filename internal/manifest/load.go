@@ -42,7 +42,12 @@ func unpack(b []byte, lim Limits, depth int, total *int64) ([]*archive.BufferedF
 	if depth > maxArchiveDepth {
 		return nil, problem.New(problem.TooLarge, "render-limit", "archives are packed into one another more than %d deep", maxArchiveDepth)
 	}
-	a, err := chart.Open(bytes.NewReader(b), lim.Archive)
+	var files []*archive.BufferedFile
+	plain := true // of the form in which Helm packs, so that it reads just these files
+	a, err := chart.OpenEach(bytes.NewReader(b), lim.Archive, func(path string, content []byte) {
+		plain = plain && !strings.ContainsAny(path, `\:`)
+		files = append(files, &archive.BufferedFile{Name: path, Data: bytes.TrimPrefix(content, []byte("\xef\xbb\xbf"))})
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -52,9 +57,10 @@ func unpack(b []byte, lim Limits, depth int, total *int64) ([]*archive.BufferedF
 	if *total > lim.Archive.Unpacked {
 		return nil, problem.New(problem.TooLarge, "render-limit", "the chart and the archives in it unpack to more than %d MiB", lim.Archive.Unpacked>>20)
 	}
-	files, err := archive.LoadArchiveFiles(bytes.NewReader(b))
-	if err != nil {
-		return nil, problem.New(problem.Invalid, "chart-load", "the chart cannot be loaded: %s", oneLine(err.Error())).Because(err)
+	if !plain || a.Folder == "." {
+		if files, err = archive.LoadArchiveFiles(bytes.NewReader(b)); err != nil {
+			return nil, problem.New(problem.Invalid, "chart-load", "the chart cannot be loaded: %s", oneLine(err.Error())).Because(err)
+		}
 	}
 	for _, f := range files {
 		// Helm opens an archive in a charts folder wherever that stands.

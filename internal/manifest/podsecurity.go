@@ -20,11 +20,11 @@ func (l PodLevel) rank() int { return slices.Index([]PodLevel{Privileged, Baseli
 
 // Violation is a rule of the Pod Security Standards that a pod breaks.
 type Violation struct {
-	Level     PodLevel // the level that the pod loses: Baseline or Restricted
-	Rule      string   // such as host-path or run-as-non-root
-	Object    string   // the object's ID
-	Container string   // "" where the rule is about the pod
-	Value     string   // what breaks it, such as NET_ADMIN; "" where something is missing
+	Level     PodLevel `json:"level"`               // the level that the pod loses: Baseline or Restricted
+	Rule      string   `json:"rule"`                // such as host-path or run-as-non-root
+	Object    string   `json:"object"`              // the object's ID
+	Container string   `json:"container,omitempty"` // "" where the rule is about the pod
+	Value     string   `json:"value,omitempty"`     // what breaks it, such as NET_ADMIN; "" where something is missing
 }
 
 // PodSecurity returns the strictest level that all pods of the objects keep to,

@@ -237,15 +237,19 @@ func byRule(violations []Violation) string {
 
 // podSecurity compares which rules of the Pod Security Standards are broken.
 func (c *comparer) podSecurity() {
+	var before, after []Violation // of all objects
+	ran, lost := false, false
 	for _, p := range c.pairs {
-		if p.new == nil {
-			continue
-		}
 		var old []Violation
 		if p.old != nil {
 			_, old = PodSecurity([]Object{*p.old})
+			before, ran = append(before, old...), ran || len(podsOf(*p.old)) > 0
+		}
+		if p.new == nil {
+			continue
 		}
 		level, new := PodSecurity([]Object{*p.new})
+		after = append(after, new...)
 		id := p.new.ID()
 		has := func(list []Violation, v Violation) bool {
 			return slices.ContainsFunc(list, func(w Violation) bool {
@@ -274,6 +278,7 @@ func (c *comparer) podSecurity() {
 			continue
 		}
 		if level.rank() < was.rank() {
+			lost = true
 			c.found.add("pod-security-lost", Medium, id, fmt.Sprintf("keeps to level %s alone, and kept to %s", level, was), string(was), string(level))
 		}
 		var mended []Violation
@@ -285,6 +290,9 @@ func (c *comparer) podSecurity() {
 		if len(mended) > 0 {
 			c.found.add("pod-security-gained", Info, id, "no longer breaks "+byRule(mended), string(was), string(level))
 		}
+	}
+	if was, level := levelOf(before), levelOf(after); ran && !lost && level.rank() < was.rank() {
+		c.found.add("pod-security-lost", Medium, "chart", fmt.Sprintf("keeps to level %s alone, for what is new in it, and kept to %s", level, was), string(was), string(level))
 	}
 }
 
@@ -305,10 +313,10 @@ func (c *comparer) secrets() {
 		if p.new == nil {
 			continue
 		}
-		new := exposedIn(*p.new)
+		new := c.exposed.of(p.new)
 		var old []Exposed
 		if p.old != nil && len(new) > 0 {
-			old = exposedIn(*p.old)
+			old = c.exposed.of(p.old)
 		}
 		for _, e := range new {
 			if !slices.ContainsFunc(old, func(o Exposed) bool { return o.Path == e.Path && o.Known == e.Known }) {
@@ -332,20 +340,22 @@ func (f *findings) addExposed(e Exposed) {
 // Inspect says what is wrong with a set of objects by itself: rules of the Pod
 // Security Standards, rights that lead to all others, exposure, secrets in
 // clear and known credentials, movable images, APIs that the given version of
-// Kubernetes does not serve ("" stands for any).
+// Kubernetes does not serve ("" stands for any) or that a later one removed.
 func Inspect(objects []Object, kubeVersion string) []Finding {
-	c := comparer{new: objects}
+	return inspect(objects, kubeVersion, nil)
+}
+
+func inspect(objects []Object, kubeVersion string, exposed exposures) []Finding {
+	c := comparer{new: objects, kube: kubeVersion, exposed: exposed}
 	for i := range objects {
-		c.pairs = append(c.pairs, pair{nil, &objects[i]})
+		c.pairs = append(c.pairs, pair{new: &objects[i]})
 	}
 	c.rights()
 	c.podSecurity()
 	c.secrets()
 	for _, p := range c.pairs {
 		o := *p.new
-		if in, _, gone := RemovedIn(o.Group, o.Version, o.Kind); gone && (kubeVersion == "" || !before(kubeVersion, in)) {
-			c.apiOf(o)
-		}
+		c.apiOf(o)
 		for _, i := range imagesOf(o) {
 			if why := Movable(i.Ref); why != "" && i.Confidence != Possible {
 				c.found.add("image-movable", Low, o.ID(), "runs an image that "+why+": "+orElse(i.Container, i.Path), "", i.Ref)

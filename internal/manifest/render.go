@@ -87,8 +87,11 @@ type Rendered struct {
 	// Unstable are the fields that differ each time, "Secret/web: data.password".
 	// In Objects their values are masked.
 	Unstable []string
-	Faults   []Fault // what was rendered and cannot be read
-	Text     string  // all manifests, each under a "# Source:" line
+	// Misfits are values that break the schema of the chart, or of a dependency:
+	// Helm refuses to install it. It was rendered all the same.
+	Misfits []Misfit
+	Faults  []Fault // what was rendered and cannot be read, and dependencies that are not in the archive
+	Text    string  // all manifests, each under a "# Source:" line
 }
 
 // Render renders an archive with Helm's own engine, within limits. Its errors
@@ -123,6 +126,23 @@ func settle(c *helmchart.Chart, o Options) (err error) {
 	return nil
 }
 
+// absent are the dependencies of a settled chart that are on and that the
+// archive does not hold. Helm refuses to install such a chart.
+func absent(c *helmchart.Chart) []Fault {
+	var out []Fault
+	held := map[string]bool{}
+	for _, d := range c.Dependencies() {
+		held[d.Name()] = true
+		out = append(out, absent(d)...)
+	}
+	for _, d := range c.Metadata.Dependencies {
+		if d != nil && !held[d.Name] {
+			out = append(out, Fault{Source: c.ChartFullPath() + "/Chart.yaml", Reason: oneLine("depends on " + d.Name + " " + d.Version + ", which is not in the archive in that version: what it renders is not known")})
+		}
+	}
+	return out
+}
+
 // render renders a chart, whose texts it changes.
 func render(c *helmchart.Chart, o Options) (Rendered, error) {
 	if err := settle(c, o); err != nil {
@@ -140,6 +160,10 @@ func render(c *helmchart.Chart, o Options) (Rendered, error) {
 		return Rendered{}, err
 	}
 	r := read(c, first, o)
+	r.Faults = append(r.Faults, absent(c)...)
+	if err := r.checkSchema(c, o); err != nil {
+		return Rendered{}, err
+	}
 	if b.random {
 		second, _, err := run(c, o, capabilities, 1)
 		if err != nil {
@@ -151,6 +175,18 @@ func render(c *helmchart.Chart, o Options) (Rendered, error) {
 	return r, nil
 }
 
+// checkSchema holds the values to the schemas of the chart.
+func (r *Rendered) checkSchema(c *helmchart.Chart, o Options) (err error) {
+	defer contain(&err)
+	values, err := commonutil.CoalesceValues(c, o.Values)
+	if err != nil {
+		return problem.New(problem.Invalid, "values", "the values do not fit the chart: %s", oneLine(err.Error())).Because(err)
+	}
+	misfits, unchecked := misfits(c, values, "")
+	r.Misfits, r.Faults = misfits, append(r.Faults, unchecked...)
+	return nil
+}
+
 // run executes the templates once.
 func run(c *helmchart.Chart, o Options, capabilities *common.Capabilities, n int) (_ map[string]string, _ *budget, err error) {
 	defer contain(&err)
@@ -158,7 +194,7 @@ func run(c *helmchart.Chart, o Options, capabilities *common.Capabilities, n int
 	if o.Upgrade {
 		release.Revision = 2
 	}
-	// A schema may point to other hosts, and is not checked here.
+	// A schema may point to other hosts: checkSchema follows those that do not.
 	values, err := commonutil.ToRenderValuesWithSchemaValidation(c, o.Values, release, capabilities, true)
 	if err != nil {
 		return nil, nil, problem.New(problem.Invalid, "values", "the values do not fit the chart: %s", oneLine(err.Error())).Because(err)

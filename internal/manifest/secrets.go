@@ -47,6 +47,19 @@ func ExposedSecrets(objects []Object) []Exposed {
 	return out
 }
 
+// exposures are those of objects that were looked at; nil keeps none.
+type exposures map[*Object][]Exposed
+
+func (e exposures) of(o *Object) []Exposed {
+	found, known := e[o]
+	if !known {
+		if found = exposedIn(*o); e != nil {
+			e[o] = found
+		}
+	}
+	return found
+}
+
 func exposedIn(o Object) []Exposed {
 	var out []Exposed
 	add := func(path string, known, weak bool) { out = append(out, Exposed{o.ID(), path, known, weak}) }
@@ -116,7 +129,35 @@ func exposedInContainer(o Object, c container) []Exposed {
 }
 
 func isSecretName(name string) bool {
-	return len(name) < 128 && secretName.MatchString(name) && !plainName.MatchString(name)
+	return len(name) < 128 && mentionsSecret(name) && secretName.MatchString(name) && !plainName.MatchString(name)
+}
+
+// mentionsSecret is false for a text in which secretName matches nothing. It is
+// cheap.
+func mentionsSecret(text string) bool {
+	for i := range len(text) - 2 {
+		var word string
+		switch text[i] | 0x20 {
+		case 'p':
+			if word = "pass"; text[i+1]|0x20 == 'w' {
+				word = "pwd"
+			}
+		case 's':
+			word = "secret"
+		case 't':
+			word = "token"
+		case 'k':
+			word = "key"
+		case 'c':
+			word = "credential"
+		default:
+			continue
+		}
+		if len(text)-i >= len(word) && strings.EqualFold(text[i:i+len(word)], word) {
+			return true
+		}
+	}
+	return false
 }
 
 // isLiteral tells a value from a reference to one, a switch or a path.
@@ -149,11 +190,17 @@ func secretWithin(text string) (where string, known bool) {
 	if len(text) > 256<<10 {
 		return "", false
 	}
-	if m := urlCredential.FindStringSubmatch(text); m != nil {
-		return "a URL with a password", isKnown(m[1])
+	if strings.Contains(text, "://") {
+		if m := urlCredential.FindStringSubmatch(text); m != nil {
+			return "a URL with a password", isKnown(m[1])
+		}
+	}
+	if !mentionsSecret(text) {
+		return "", false
 	}
 	for _, m := range secretLine.FindAllStringSubmatch(text, 2000) {
-		if !isSecretName(m[1]) || !isLiteral(m[2]) || strings.ContainsAny(m[2], "()[]*") {
+		// What a program gives to a field of an object is a variable.
+		if strings.HasPrefix(m[1], "self.") || strings.HasPrefix(m[1], "this.") || !isSecretName(m[1]) || !isLiteral(m[2]) || strings.ContainsAny(m[2], "()[]*") {
 			continue
 		}
 		if where = "the line of " + m[1]; isKnown(m[2]) {

@@ -29,24 +29,32 @@ func CompareValues(old, new []byte, user map[string]any, lim Limits) ([]Finding,
 	if err != nil {
 		return nil, err
 	}
-	return findings(compareValues(o, n, user)).sorted(), nil
+	found, _ := compareValues(o, n, user)
+	return findings(found).sorted(), nil
 }
 
-func compareValues(old, new *helmchart.Chart, user map[string]any) []Finding {
+func compareValues(old, new *helmchart.Chart, user map[string]any) ([]Finding, Fit) {
 	v := valueDiff{left: maxValues}
 	was, is := chartValues(old, 0), chartValues(new, 0)
 	v.tables("", was, is, user)
 	v.unknown("", was, is, user)
+	v.hardening("", was, is, user)
 	v.required(old.Schema, new.Schema, is, user)
 	if v.left < 0 {
 		v.add("values-unknown", Medium, "values.yaml", fmt.Sprintf("the values are more than %d and were not all compared", maxValues), "", "")
 	}
-	return v.findings
+	return v.findings, fitOf(was, is, user, v.findings)
 }
 
 type valueDiff struct {
 	findings
 	left int // values that are still compared
+}
+
+// mine is add for what is about a value that the user sets.
+func (v *valueDiff) mine(rule string, s Severity, at, message, old, new string) {
+	v.add(rule, s, at, message, old, new)
+	v.findings[len(v.findings)-1].Set = true
 }
 
 // tables compares two tables of default values; user is what is set over them.
@@ -61,7 +69,7 @@ func (v *valueDiff) tables(path string, old, new, user map[string]any) {
 		mine, isSet := user[k]
 		if !there {
 			if isSet {
-				v.add("value-vanished", High, at, "is gone from the chart, and you set it: Helm ignores it without a word", shown(at, o), "")
+				v.mine("value-vanished", High, at, "is gone from the chart, and you set it: Helm ignores it without a word", shown(at, o), "")
 			} else {
 				v.add("value-vanished", Low, at, "is gone from the chart", shown(at, o), "")
 			}
@@ -85,17 +93,20 @@ func (v *valueDiff) value(at string, old, new, mine any, isSet bool) {
 	was, is := typeOf(old), typeOf(new)
 	switch {
 	case was != is && was != "null" && is != "null":
-		severity, message := Low, "is of another type"
-		if isSet && typeOf(mine) != is {
-			severity, message = High, "is of another type now, and you set one of the old type"
+		switch {
+		case !isSet:
+			v.add("value-type", Low, at, "is of another type", was, is)
+		case typeOf(mine) != is:
+			v.mine("value-type", High, at, "is of another type now, and you set one of the old type", was, is)
+		default:
+			v.mine("value-type", Low, at, "is of another type now, which yours has", was, is)
 		}
-		v.add("value-type", severity, at, message, was, is)
 	case !isSet:
 		v.add("value-default", Info, at, "has another default", shown(at, old), shown(at, new))
 	case reflect.DeepEqual(mine, new):
-		v.add("value-default", Info, at, "has the default now that you set", shown(at, old), shown(at, new))
+		v.mine("value-default", Info, at, "has the default now that you set", shown(at, old), shown(at, new))
 	default:
-		v.add("value-default", Low, at, "has another default; you set your own", shown(at, old), shown(at, new))
+		v.mine("value-default", Low, at, "has another default; you set your own", shown(at, old), shown(at, new))
 	}
 }
 
@@ -113,7 +124,7 @@ func (v *valueDiff) unknown(path string, old, new, user map[string]any) {
 		n, there := new[k]
 		if !there {
 			if _, was := old[k]; !was {
-				v.add("value-unknown", Low, at, "is set by you, and the values of the chart do not list it", "", "")
+				v.mine("value-unknown", Low, at, "is set by you, and the values of the chart do not list it", "", "")
 			}
 			continue
 		}

@@ -24,6 +24,10 @@ type MirrorOrigin struct {
 	Digest    string    // sha256:… as the upstream lists it; "" unknown
 	Created   time.Time // as the upstream says; zero when it does not
 	FirstSeen time.Time // by our own clock
+	// Provenance reads the provenance of the archive with a digest, nil for
+	// none. It is asked only for what is not released yet, and its error ends
+	// the release. nil asks for none.
+	Provenance func(ctx context.Context, archive string) ([]byte, error)
 }
 
 // checkPolicy refuses what contradicts itself.
@@ -78,7 +82,8 @@ func (s *Service) mirrorTarget(ctx context.Context, project, upstream string) (P
 //
 // A mirrored release is as frozen as every other. Its version need not be
 // strict SemVer, only one that Helm can read, and its leaf is that of a release
-// which was published elsewhere, with what the upstream says of it. The index
+// which was published elsewhere, with what the upstream says of it. Its
+// provenance is claimed with it, and has to be of this archive. The index
 // states as its time of creation when we first saw it, since clients take that
 // time for its age.
 func (s *Service) Mirror(ctx context.Context, project string, archive io.Reader, from MirrorOrigin) (Receipt, error) {
@@ -109,7 +114,16 @@ func (s *Service) Mirror(ctx context.Context, project string, archive io.Reader,
 	if err := checkMirror(&a, &from); err != nil {
 		return Receipt{}, s.refusedChart(ctx, c, &p, &a, err)
 	}
-	claim := s.newClaim(c, &p, &a, nil, &ImportOrigin{URL: from.URL, Created: from.Created, Digest: from.Digest})
+	var prov []byte
+	if from.Provenance != nil {
+		if prov, err = from.Provenance(ctx, a.Digest); err != nil {
+			return Receipt{}, err
+		}
+		if err := checkProvenance(&a, prov); err != nil {
+			return Receipt{}, s.refusedChart(ctx, c, &p, &a, err)
+		}
+	}
+	claim := s.newClaim(c, &p, &a, prov, &ImportOrigin{URL: from.URL, Created: from.Created, Digest: from.Digest})
 	claim.RequireState = ProjectActive
 	if !from.FirstSeen.IsZero() {
 		claim.Fragment = func(time.Time) []byte {

@@ -176,7 +176,6 @@ func TestSignedPlanVerified(t *testing.T) {
 		_, err := w.SignReview(w.ctx, who, r.Digest, upgrade.Sign{Role: role, Accept: true, Answers: answers})
 		w.ok(err)
 	}
-	w.judge()
 	_, err = w.AcceptPlan(w.ctx, ann, "prod/data/cache", "sha256:other")
 	w.refused(err, problem.Conflict, "plan-changed")
 	p = w.plan("prod/data/cache")

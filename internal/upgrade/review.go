@@ -56,10 +56,10 @@ func (s *Service) MakeReview(ctx context.Context, c audit.Caller, key, version s
 		return Review{}, err
 	}
 	r, err = s.putReview(ctx, r)
-	if err == nil {
-		s.nudge()
+	if err != nil {
+		return Review{}, err
 	}
-	return r, err
+	return r, s.tellUpgrade(ctx, &r)
 }
 
 // review makes a review of one version. Cost: two renderings, and the notes of

@@ -44,7 +44,7 @@ func (s *Service) SignReview(ctx context.Context, c audit.Caller, digest string,
 	}
 	if c.Principal.Kind != access.KindUser {
 		return Review{}, problem.New(problem.Denied, "sign-person", "a review is signed by a person; this is a token of a project").
-			Suggest("sign in with an account of your own: chartkeep login")
+			Suggest("use a token of your own account instead")
 	}
 	r, err := s.store.Review(ctx, digest)
 	if err != nil {
@@ -74,8 +74,31 @@ func (s *Service) SignReview(ctx context.Context, c audit.Caller, digest string,
 	if err != nil {
 		return Review{}, err
 	}
-	s.nudge()
-	return r, nil
+	return r, s.tellUpgrade(ctx, &r)
+}
+
+// tellUpgrade notes what became of a review with the upgrade that it is about.
+func (s *Service) tellUpgrade(ctx context.Context, r *Review) error {
+	list, err := s.store.ListUpgrades(ctx, UpgradeFilter{Deployment: r.Deployment, Open: true})
+	if err != nil {
+		return err
+	}
+	for _, u := range list {
+		if u.To != r.To.Version {
+			continue
+		}
+		p, err := s.store.Plan(ctx, r.Deployment)
+		if problem.KindOf(err) == problem.NotFound {
+			return nil // it is judged in a moment
+		}
+		if err != nil {
+			return err
+		}
+		if err := s.advance(ctx, u, r, &p); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // signed is the state of a review after a sign-off, or why that is refused.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -42,6 +43,7 @@ type archive struct {
 	chart.Archive
 	bytes       []byte
 	fingerprint string
+	served      Validators
 }
 
 // maxEarlier is how many archives that were replaced are remembered of one
@@ -146,23 +148,41 @@ func (r *round) download(v *version) (*archive, error) {
 		return nil, errLater
 	}
 	b.archives++
-	body, err := read(r.sources.Archive(b.ctx, *r.source, v.URL))(r.limits.Archive)
+	opened, err := r.sources.Archive(b.ctx, *r.source, v.URL, Validators{})
+	body, err := r.body(opened, err)
+	if err != nil {
+		return nil, err
+	}
+	return r.printed(body, opened.Validators)
+}
+
+// body reads what a source serves, and counts it.
+func (r *round) body(opened Opened, err error) ([]byte, error) {
+	b := &r.budget
+	body, err := read(opened.ReadCloser, err)(r.limits.Archive)
 	b.bytes += int64(len(body))
 	if b.ctx.Err() != nil {
 		return nil, errLater
 	}
-	if err != nil {
-		if kind := problem.KindOf(err); kind == problem.Unavailable || kind == problem.Internal {
-			b.dead++
-		}
-		return nil, err
+	b.answered(err)
+	return body, err
+}
+
+// answered notes whether a host is there.
+func (b *budget) answered(err error) {
+	if kind := problem.KindOf(err); err == nil {
+		b.dead = 0
+	} else if kind == problem.Unavailable || kind == problem.Internal {
+		b.dead++
 	}
-	b.dead = 0
+}
+
+func (r *round) printed(body []byte, served Validators) (*archive, error) {
 	print, a, err := deployment.PrintArchive(bytes.NewReader(body), r.limits)
 	if err != nil {
 		return nil, err
 	}
-	return &archive{Archive: a, bytes: body, fingerprint: print.Fingerprint}, nil
+	return &archive{Archive: a, bytes: body, fingerprint: print.Fingerprint, served: served}, nil
 }
 
 // read reads what was opened up to a limit, and closes it.
@@ -188,14 +208,37 @@ func (r *round) take(ctx context.Context, v *version, got *archive) error {
 	}
 	r.mismatch(v, got)
 	r.archiveNote(v, got)
-	if v.Archive != "" && v.Archive != kept && len(v.Earlier) < maxEarlier {
-		v.Earlier = append(v.Earlier, Bytes{v.Archive, v.Fingerprint})
+	last := len(v.Earlier) - 1
+	switch noted := last >= 0 && v.Archive != "" && v.Earlier[last].Archive == v.Archive; {
+	case noted && v.Archive == kept: // the index says something else, and what is served is the same
+		v.Earlier = v.Earlier[:last]
+	case !noted && v.current() && v.Archive != kept: // and the index did not say so
+		v.replaced(v.listed(), r.now)
 	}
 	v.Archive, v.Content, v.Fingerprint, v.ArchiveError, v.touched = kept, got.Content, got.fingerprint, "", true
+	v.Served = Served{ETag: got.served.ETag, LastModified: got.served.LastModified, Asked: r.now.UTC(), Read: r.now.UTC()}
 	v.observed = append(v.observed, Observation{
 		What: tlog.ObservedArchive, Chart: v.Chart, Version: v.Version, Archive: kept, Content: got.Content, Created: v.Created,
 	})
 	return nil
+}
+
+// current says whether the archive that is kept is what the version was last,
+// and not what it was before something that could not be had.
+func (v *version) current() bool {
+	return v.Archive != "" && (v.ArchiveError == "" || !slices.ContainsFunc(v.Earlier, func(b Bytes) bool { return b.Archive == v.Archive }))
+}
+
+// replaced remembers what a version was, and that something else is there now.
+func (v *version) replaced(listed string, now time.Time) {
+	if len(v.Earlier) >= maxEarlier {
+		return
+	}
+	b := Bytes{Listed: listed, Replaced: now.UTC()}
+	if v.current() {
+		b.Archive, b.Content, b.Fingerprint = v.Archive, v.Content, v.Fingerprint
+	}
+	v.Earlier, v.touched = append(v.Earlier, b), true
 }
 
 // mismatch tells when the archive that is served is not the one that is listed,
@@ -219,8 +262,7 @@ func (r *round) mismatch(v *version, got *archive) {
 	v.told = append(v.told, e)
 }
 
-// archiveBefore is the label of the archive that was kept before a change. The
-// mirror looks for it.
+// archiveBefore is the label of the archive that was kept before a change.
 const archiveBefore = "archive before"
 
 // judge adds to the event of a change what the two archives say. old is the
@@ -256,7 +298,7 @@ func (r *round) judge(ctx context.Context, e *Event, old string, got *archive, w
 	}
 	if was.Content == got.Content {
 		e.Severity, e.Question = Low, ""
-		if e.Kind == Changed {
+		if e.Kind == Changed || e.Kind == ArchiveMismatch {
 			e.Kind = Repacked
 		}
 		e.Message = fmt.Sprintf("%s %s was packed again: other bytes, the same files", e.Chart, e.Version)
@@ -272,7 +314,7 @@ func (r *round) judge(ctx context.Context, e *Event, old string, got *archive, w
 	e.Files = chart.Diff(was.Files, got.Files)
 	switch {
 	case e.Kind == Duplicate:
-		e.with("what is served", "is not what was served before: "+counted(len(e.Files), "file")+" differ")
+		e.with("what is served", "is not what was served before: files that differ: "+strconv.Itoa(len(e.Files)))
 	case len(e.Files) == 1:
 		e.Message = fmt.Sprintf("%s %s was replaced: %s differs", e.Chart, e.Version, e.Files[0].Path)
 	default:
@@ -410,7 +452,7 @@ func (q *running) refresh(ctx context.Context, store Deployments, now time.Time)
 	if q.what != nil && now.Sub(q.at) < runningFor {
 		return nil
 	}
-	list, err := store.Deployments(ctx, "")
+	list, err := store.DeploymentList(ctx, "")
 	if err != nil {
 		return err
 	}

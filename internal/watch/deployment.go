@@ -69,6 +69,8 @@ func (s *Service) ImportDeployments(ctx context.Context, c audit.Caller, name st
 	if res.Problems == nil {
 		res.Problems = []string{}
 	}
+	im := Import{Name: name, From: found.From}
+	im.keep(found.Problems)
 	prints := map[string]*deployment.Print{}
 	list := make([]Deployment, len(found.Deployments))
 	keys := make(map[string]bool, len(list))
@@ -83,16 +85,21 @@ func (s *Service) ImportDeployments(ctx context.Context, c audit.Caller, name st
 		if d.Match, err = s.confirm(ctx, prints, catalogue.Match(&d), d.Print); err != nil {
 			return ImportResult{}, err
 		}
-		if d.Match.Confidence == deployment.Unknown || len(d.Unresolved) > 0 {
+		list[i] = Deployment{Deployment: d, Import: name}
+	}
+	if err := s.derive(ctx, name, list); err != nil {
+		return ImportResult{}, err
+	}
+	for i := range list {
+		if d := &list[i]; d.Match.Confidence == deployment.Unknown || len(d.Unresolved) > 0 {
 			res.Unresolved++
 		}
-		list[i] = Deployment{Deployment: d, Import: name}
 	}
 	now := s.now()
 	became := map[string]*int{} // by key, since the store may compare again
 	ev := s.event(c, audit.DeploymentImported, access.DeploymentWrite)
 	ev.Detail = map[string]string{"import": name, "deployments": fmt.Sprint(len(list))}
-	events, err := s.store.ReplaceDeployments(ctx, name, list, ev, now, func(was, is *Deployment) []Event {
+	events, err := s.store.ReplaceDeployments(ctx, im, list, ev, now, func(was, is *Deployment) []Event {
 		switch {
 		case was == nil:
 			became[is.Key] = &res.New
@@ -160,6 +167,7 @@ func checkDeployment(d *deployment.Deployment) error {
 			return problem.New(problem.Invalid, "deployment-"+t.name, "the %s of a deployment has more than %d bytes", t.name, t.limit).With("key", "%.200s", d.Key)
 		}
 	}
+	d.Rendering = nil // it is made here
 	if d.Key == "" {
 		return problem.New(problem.Invalid, "deployment-key", "a deployment has no key")
 	}
@@ -242,6 +250,15 @@ func (s *Service) Deployments(ctx context.Context, c audit.Caller, importName st
 	return s.store.Deployments(ctx, importName)
 }
 
+// DeploymentList is Deployments without values and what archives are compared
+// with. Cost: a tenth of it.
+func (s *Service) DeploymentList(ctx context.Context, c audit.Caller, importName string) ([]Deployment, error) {
+	if err := s.may(ctx, c, access.WatchRead); err != nil {
+		return nil, err
+	}
+	return s.store.DeploymentList(ctx, importName)
+}
+
 // Deployment returns one deployment.
 func (s *Service) Deployment(ctx context.Context, c audit.Caller, key string) (Deployment, error) {
 	if err := s.may(ctx, c, access.WatchRead); err != nil {
@@ -258,6 +275,7 @@ func (s *Service) SetDeployment(ctx context.Context, c audit.Caller, key string,
 	}
 	ev := s.event(c, audit.DeploymentSet, access.DeploymentWrite)
 	ev.Detail = map[string]string{"deployment": key}
+	defer s.declared.Add(1)
 	return s.store.SetDeployment(ctx, key, ev, s.now(), func(d Deployment) (Deployment, error) {
 		for _, t := range []struct {
 			to    *string
@@ -301,8 +319,17 @@ func (s *Service) Outdated(ctx context.Context, c audit.Caller, importName strin
 	if err := s.may(ctx, c, access.WatchRead); err != nil {
 		return nil, err
 	}
-	list, err := s.store.Deployments(ctx, importName)
+	list, err := s.store.DeploymentList(ctx, importName)
 	if err != nil {
+		return nil, err
+	}
+	return s.Behind(ctx, c, list...)
+}
+
+// Behind says of each of some deployments how far it is behind. Cost: the
+// catalogue, and for each deployment the versions of its chart.
+func (s *Service) Behind(ctx context.Context, c audit.Caller, list ...Deployment) ([]deployment.Row, error) {
+	if err := s.may(ctx, c, access.WatchRead); err != nil {
 		return nil, err
 	}
 	catalogue, err := s.catalogue(ctx)
@@ -320,28 +347,58 @@ func (s *Service) Outdated(ctx context.Context, c audit.Caller, importName strin
 	return rows, nil
 }
 
-// CompareEnvironments says in what two environments differ.
+// CompareEnvironments says in what two environments differ. Cost: all
+// deployments without their values, and those of the two with them.
 func (s *Service) CompareEnvironments(ctx context.Context, c audit.Caller, a, b string) (deployment.Differences, error) {
 	if err := s.may(ctx, c, access.WatchRead); err != nil {
 		return deployment.Differences{}, err
 	}
-	list, err := s.store.Deployments(ctx, "")
+	list, err := s.store.DeploymentList(ctx, "")
 	if err != nil {
 		return deployment.Differences{}, err
 	}
-	plain := make([]deployment.Deployment, len(list))
-	known := map[string]bool{}
+	of := map[string]int{}
 	for i := range list {
-		plain[i] = list[i].Deployment
-		known[list[i].Environment] = true
+		of[list[i].Environment]++
 	}
 	for _, env := range []string{a, b} {
-		if env == "" || !known[env] {
+		if env == "" || of[env] == 0 {
 			return deployment.Differences{}, problem.New(problem.NotFound, "environment", "no deployment is in an environment %q", env).
 				Suggest("chartkeep deployment set KEY --environment NAME")
 		}
 	}
-	return deployment.CompareEnvironments(plain, a, b), nil
+	both, err := s.wholeOf(ctx, list, a, b, of[a]+of[b] < len(list)/4)
+	if err != nil {
+		return deployment.Differences{}, err
+	}
+	return deployment.CompareEnvironments(both, a, b), nil
+}
+
+// wholeOf reads deployments of two environments with their values: one by one
+// where they are few, else all of them at once.
+func (s *Service) wholeOf(ctx context.Context, list []Deployment, a, b string, few bool) (out []deployment.Deployment, err error) {
+	if !few {
+		if list, err = s.store.Deployments(ctx, ""); err != nil {
+			return nil, err
+		}
+	}
+	for i := range list {
+		d := list[i]
+		if d.Environment != a && d.Environment != b {
+			continue
+		}
+		if few {
+			d, err = s.store.Deployment(ctx, d.Key)
+			if problem.KindOf(err) == problem.NotFound {
+				continue // gone meanwhile
+			}
+			if err != nil {
+				return nil, err
+			}
+		}
+		out = append(out, d.Deployment)
+	}
+	return out, nil
 }
 
 // fresh is the catalogue as it is now, with the fingerprints of what was
@@ -400,6 +457,9 @@ func (s *Service) catalogue(ctx context.Context) (*deployment.Catalogue, error) 
 			}
 			list = append(list, p)
 			for _, b := range v.Earlier {
+				if b.Archive == "" {
+					continue
+				}
 				p.Archive, p.Fingerprint, p.Earlier = b.Archive, b.Fingerprint, true
 				list = append(list, p)
 			}

@@ -22,6 +22,7 @@ const (
 	askFeed       = "which of both is right: was the version withdrawn, or not published by those who write the notes?"
 	askMoved      = "is the new address run by the same people?"
 	askDead       = "who repairs it from now on?"
+	askProvenance = "which of both was released, and was the file signed for something else?"
 	askTarget     = "which project is the mirror to release in?"
 	askUnmirrored = "which of both is to be trusted, and do those who use the mirror need the other one?"
 )
@@ -60,22 +61,20 @@ func (e *Event) with(label, value string) {
 	}
 }
 
-// fact is the value of a line of evidence, "" without it.
-func (e *Event) fact(label string) string {
-	for _, f := range e.Evidence {
-		if f.Label == label {
-			return f.Value
-		}
-	}
-	return ""
-}
-
 // counted is a number of things: 1 file, 2 files.
 func counted(n int, thing string) string {
 	if n != 1 {
 		thing += "s"
 	}
 	return strconv.Itoa(n) + " " + thing
+}
+
+// are is the verb for a number of things.
+func are(n int) string {
+	if n == 1 {
+		return "is"
+	}
+	return "are"
 }
 
 // digestText is a bare digest for people; "" is said.

@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -88,6 +89,17 @@ func (r *round) mirror(ctx context.Context) (next time.Time) {
 		}
 	}
 	slices.SortFunc(list, newestFirst)
+	if r.choice.Reviewed {
+		var err error
+		waiting := len(list)
+		if list, err = r.reviewedOf(ctx, list); err != nil {
+			r.refused(nil, err)
+			return time.Time{}
+		}
+		if len(list) < waiting {
+			next = r.now // so that the next poll looks whether somebody signed
+		}
+	}
 	for _, v := range list {
 		if !r.rest.offer(r.source.ID, v.Chart+"\x00"+v.Version+"\x00"+v.Archive) {
 			continue
@@ -98,6 +110,57 @@ func (r *round) mirror(ctx context.Context) (next time.Time) {
 		}
 	}
 	return next
+}
+
+// reviewedOf are the versions whose first bytes somebody reviewed, and those
+// that are refused whatever a review says. The error is that of a server
+// without reviews.
+func (r *round) reviewedOf(ctx context.Context, list []*version) (out []*version, err error) {
+	for _, v := range list {
+		first, _, failed := r.firstBytes(&r.lease.Upstream, &v.VersionState)
+		if failed == nil {
+			err := r.mayMirror(ctx, &r.lease.Upstream, v.Chart, first)
+			if problem.KindOf(err) == problem.Unsupported {
+				return nil, err
+			}
+			if err != nil {
+				if later(err) {
+					r.log.WarnContext(ctx, "ask for the review of a version", "upstream", r.lease.Upstream.Name, "chart", v.Chart, "version", v.Version, "error", err)
+				}
+				continue
+			}
+		}
+		out = append(out, v)
+	}
+	return out, nil
+}
+
+// mayMirror refuses an archive that has to be reviewed before it is mirrored.
+// archive is "" where it is not known.
+func (s *Service) mayMirror(ctx context.Context, u *Upstream, chartName, archive string) error {
+	if !u.Mirror.Reviewed {
+		return nil
+	}
+	if s.reviewed == nil {
+		return noReviews(u.Name)
+	}
+	ok := false
+	if archive != "" {
+		var err error
+		if ok, err = s.reviewed(ctx, chartName, archive); err != nil {
+			return err
+		}
+	}
+	if !ok {
+		return problem.New(problem.NotFound, "mirror-unreviewed", "the mirror of %s takes only what was reviewed, and nobody signed this archive off", u.Name).
+			With("archive", "%s", cmp.Or(archive, "not kept, so that nobody can have reviewed it"))
+	}
+	return nil
+}
+
+func noReviews(name string) error {
+	return problem.New(problem.Unsupported, "mirror-reviewed", "the mirror of %s takes only what was reviewed, and this server keeps no reviews, so it takes nothing", name).
+		Suggest("chartkeep upstream set %s --mirror-project PROJECT", name)
 }
 
 // later says whether what failed may work another time.
@@ -121,20 +184,25 @@ func (r *round) state(v *version) *VersionState {
 // refuses them, and that is told. It says false when it may work another time.
 func (r *round) offer(ctx context.Context, v *version) bool {
 	u, st := &r.lease.Upstream, r.state(v)
-	first, replaced, err := r.firstBytes(ctx, u, st, v.told)
+	first, replaced, err := r.firstBytes(u, st)
 	var res MirrorResult
+	var proven provenance
 	if err == nil {
-		res, err = r.claim(ctx, u, st, first)
+		res, err = r.claim(ctx, u, *r.source, st, first, &proven)
+	}
+	if e := r.unproven(u, st, &proven); e != nil {
+		r.events = append(r.events, *e)
 	}
 	if err == nil {
 		e := r.event(Mirrored, Info, v.Chart, v.Version, "%s %s is released in %s", v.Chart, v.Version, r.choice.Project)
 		e.Project = r.choice.Project
 		e.with("digest", res.Digest)
 		e.with("log index", fmt.Sprint(res.LogIndex))
+		e.with("provenance", proven.words())
 		e.Key = eventKey(e.Kind, r.source.ID, e.Project, v.Chart, v.Version)
 		r.events = append(r.events, e)
 		if replaced && first != v.Archive {
-			_, err = r.claim(ctx, u, st, v.Archive)
+			_, err = r.claim(ctx, u, *r.source, st, v.Archive, &provenance{})
 		}
 	}
 	if later(err) {
@@ -173,8 +241,9 @@ func (r *round) refused(v *version, err error) {
 	r.events = append(r.events, e)
 }
 
-// claim releases an archive of a version that is kept.
-func (s *Service) claim(ctx context.Context, u *Upstream, v *VersionState, archive string) (MirrorResult, error) {
+// claim releases an archive of a version that is kept, with the provenance that
+// is published for it.
+func (s *Service) claim(ctx context.Context, u *Upstream, src Source, v *VersionState, archive string, proven *provenance) (MirrorResult, error) {
 	rc, err := s.registry.OpenArchive(ctx, archive)
 	if err != nil {
 		return MirrorResult{}, err
@@ -184,6 +253,7 @@ func (s *Service) claim(ctx context.Context, u *Upstream, v *VersionState, archi
 	if archive != v.Archive {
 		o.Digest = archive // and not what is listed now
 	}
+	o.Provenance = s.provenanceOf(u, src, v, proven)
 	return s.registry.Mirror(ctx, u.Mirror.Project, rc, o)
 }
 
@@ -198,41 +268,21 @@ func originOf(u *Upstream, v *VersionState) MirrorOrigin {
 // firstBytes is the archive that a version had when it was first seen, "" when
 // none is kept, and whether its files were replaced since. It is refused when
 // they were and the first are not kept: whatever is there now is not what was
-// published first. more are events that are not in the store yet. Cost: the
-// version's events, where its state says that there may be some.
-func (s *Service) firstBytes(ctx context.Context, u *Upstream, v *VersionState, more []Event) (archive string, replaced bool, err error) {
-	events := slices.Clone(more)
-	if v.LastChange.After(v.FirstSeen.Add(time.Second)) {
-		kept, err := s.store.Events(ctx, EventFilter{Upstream: u.Name, Chart: v.Chart, Version: v.Version, Since: v.FirstSeen, Limit: 1000})
-		if err != nil {
-			return "", false, err
-		}
-		events = append(events, kept...)
-	}
-	var oldest *Event
-	for i := range events { // newest first
-		switch e := &events[i]; e.Kind {
-		case Duplicate:
-			if len(e.Files) == 0 {
-				continue
-			}
-			fallthrough
-		case Changed, Repacked, ReturnedChanged:
-			oldest = e
-			replaced = replaced || e.Kind != Repacked && e.Severity.Rank() >= Medium.Rank()
-		}
-	}
-	if oldest == nil {
+// published first. What was served first counts only if it was what was listed.
+func (s *Service) firstBytes(u *Upstream, v *VersionState) (archive string, replaced bool, err error) {
+	if len(v.Earlier) == 0 {
 		return v.Archive, false, nil
 	}
-	// What was served then counts only if it was what was listed.
-	before, listed := oldest.fact(archiveBefore), oldest.fact("old digest")
-	if before != "" && (before == v.Archive || before == listed || listed == digestText("")) {
-		return before, replaced, nil
+	for _, b := range v.Earlier {
+		replaced = replaced || b.Content == "" || b.Content != v.Content
+	}
+	first := &v.Earlier[0]
+	if first.Archive != "" && (first.Listed == "" || first.Listed == first.Archive) {
+		return first.Archive, replaced, nil
 	}
 	return "", true, problem.New(problem.Disproven, "mirror-changed", "%s %s was replaced after it was first seen, and what it was then is not kept", v.Chart, v.Version).
-		With("first seen", "%s", timeText(v.FirstSeen)).With("replaced", "%s", timeText(oldest.Time)).
-		With("old digest", "%s", oldest.fact("old digest")).With("new digest", "%s", oldest.fact("new digest")).
+		With("first seen", "%s", timeText(v.FirstSeen)).With("replaced", "%s", timeText(first.Replaced)).
+		With("old digest", "%s", cmp.Or(first.Listed, digestText(""))).With("new digest", "%s", cmp.Or(originOf(u, v).Digest, digestText(""))).
 		Suggest("look at both: chartkeep upstream show %s", u.Name)
 }
 
@@ -366,23 +416,40 @@ func (s *Service) pull(ctx context.Context, project, chartName, version string) 
 // pullVersion releases the first bytes of a version that are kept, or what is
 // served, if it is what is listed.
 func (s *Service) pullVersion(ctx context.Context, u *Upstream, v *VersionState) error {
-	first, _, err := s.firstBytes(ctx, u, v, nil)
+	first, _, err := s.firstBytes(u, v)
+	if err == nil {
+		err = s.mayMirror(ctx, u, v.Chart, cmp.Or(first, originOf(u, v).Digest))
+	}
 	if err != nil {
 		return err
 	}
+	var proven provenance
+	defer func() {
+		if e := s.unproven(u, v, &proven); e != nil {
+			if err := s.Tell(ctx, []Event{*e}); err != nil {
+				s.log.ErrorContext(ctx, "tell of a provenance", "upstream", u.Name, "chart", v.Chart, "version", v.Version, "error", err)
+			}
+		}
+	}()
+	var src Source
+	i := slices.IndexFunc(u.Sources, func(src Source) bool { return src.ID == v.SourceID })
+	if i >= 0 {
+		src = u.Sources[i]
+	}
 	if first != "" {
-		_, err = s.claim(ctx, u, v, first)
+		_, err = s.claim(ctx, u, src, v, first, &proven)
 		return err
 	}
-	i := slices.IndexFunc(u.Sources, func(src Source) bool { return src.ID == v.SourceID })
 	if i < 0 || v.URL == "" {
 		return notMirrored(u.Mirror.Project, v.Chart, v.Version).With("upstream", "%s lists it without an address", u.Name)
 	}
-	rc, err := s.sources.Archive(ctx, u.Sources[i], v.URL)
+	opened, err := s.sources.Archive(ctx, src, v.URL, Validators{})
 	if err != nil {
 		return err
 	}
-	defer rc.Close()
-	_, err = s.registry.Mirror(ctx, u.Mirror.Project, rc, originOf(u, v))
+	defer opened.Close()
+	o := originOf(u, v)
+	o.Provenance = s.provenanceOf(u, src, v, &proven)
+	_, err = s.registry.Mirror(ctx, u.Mirror.Project, opened, o)
 	return err
 }

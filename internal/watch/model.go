@@ -55,6 +55,7 @@ type Mirror struct {
 	Charts   []string `json:"charts,omitempty"`   // globs; none means all that are watched
 	Versions string   `json:"versions,omitempty"` // SemVer range as Helm reads it; "" means all stable ones
 	MinAge   Duration `json:"min_age,omitempty"`  // since we first saw the version
+	Reviewed bool     `json:"reviewed,omitempty"` // only versions whose archive somebody reviewed and signed off
 	OnDemand bool     `json:"on_demand"`          // releases a version when somebody first asks for it
 }
 
@@ -112,17 +113,30 @@ type VersionState struct {
 	Archive     string `json:"archive,omitempty"`
 	Content     string `json:"content,omitempty"`
 	Fingerprint string `json:"fingerprint,omitempty"`
-	// Earlier are the bytes that the version had before they were replaced, the
-	// first seen first. Who runs them runs what was published.
+	// Earlier is what the version was before it was replaced, the first seen
+	// first. Who runs that runs what was published.
 	Earlier []Bytes `json:"earlier,omitempty"`
 	// ArchiveError is why the archive could not be kept.
 	ArchiveError string `json:"archive_error,omitempty"`
+	Served       Served `json:"served,omitzero"`
 }
 
-// Bytes are an archive that is kept.
+// Bytes are what a version was before it was replaced.
 type Bytes struct {
-	Archive     string `json:"archive"`
-	Fingerprint string `json:"fingerprint,omitempty"`
+	Archive     string    `json:"archive,omitempty"` // that is kept, "" where it was never had
+	Content     string    `json:"content,omitempty"`
+	Fingerprint string    `json:"fingerprint,omitempty"`
+	Listed      string    `json:"listed,omitempty"` // sha256:… that was listed then, "" where none was
+	Replaced    time.Time `json:"replaced"`         // when that was seen
+}
+
+// Served is what was found when the archive that is kept was last compared with
+// the one that is served. An index that stays the same says nothing of that.
+type Served struct {
+	ETag         string    `json:"etag,omitempty"` // of the archive
+	LastModified string    `json:"last_modified,omitempty"`
+	Asked        time.Time `json:"asked,omitzero"` // whether it is the same
+	Read         time.Time `json:"read,omitzero"`  // to its end
 }
 
 // Note is a text that a source publishes about a version.
@@ -166,12 +180,17 @@ const (
 	Recovered        EventKind = "recovered"         // polls work again
 	MirrorRefused    EventKind = "mirror-refused"    // a version could not be released in our project
 	Mirrored         EventKind = "mirrored"          // a version was released in our project
+	// ProvenanceMismatch: a provenance file is published that is not of the archive beside it.
+	ProvenanceMismatch EventKind = "provenance-mismatch"
 
 	UnknownChart    EventKind = "unknown-chart"    // a cluster runs a chart that nobody released
 	UnreleasedBytes EventKind = "unreleased-bytes" // it runs other bytes than the release of that name
 	DeploymentSeen  EventKind = "deployment-seen"
 	DeploymentGone  EventKind = "deployment-gone"
 	VersionMoved    EventKind = "version-moved" // a deployment runs another version now
+
+	AdvisoryOpened EventKind = "advisory-opened" // something is open on a deployment that was not known before
+	DeadlinePassed EventKind = "deadline-passed" // what was due on a deployment is still open
 )
 
 // Severity orders events for people.
@@ -243,6 +262,21 @@ type Deployment struct {
 	Import    string    `json:"import"` // the name of the import that brought it
 	FirstSeen time.Time `json:"first_seen"`
 	LastSeen  time.Time `json:"last_seen"`
+}
+
+// Import is what an import of deployments said when it was last made.
+type Import struct {
+	Name        string    `json:"name"`
+	From        string    `json:"from"` // where it read
+	Time        time.Time `json:"time"`
+	Deployments int       `json:"deployments"` // that belong to it now
+	// Problems are what should describe deployments and could not be read; at
+	// most maxProblems are kept, and MoreProblems counts the rest.
+	Problems     []string `json:"problems"`
+	MoreProblems int      `json:"more_problems,omitempty"`
+	// Old says that it was not repeated for so long that what it brought says
+	// little of what runs today.
+	Old bool `json:"old"`
 }
 
 // Route says which events go where.

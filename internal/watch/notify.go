@@ -155,7 +155,7 @@ func (n *Notifier) audience(ctx context.Context, now time.Time) (*audience, erro
 	if err != nil {
 		return nil, err
 	}
-	deployments, err := n.s.store.Deployments(ctx, "")
+	deployments, err := n.s.store.DeploymentList(ctx, "")
 	if err != nil {
 		return nil, err
 	}

@@ -164,7 +164,7 @@ func openSQLite(t *testing.T, routes ...watch.Route) (watch.Store, func(...watch
 		n++
 		d := watch.Deployment{}
 		d.Key, d.Name, d.Revision = "eu/data/web", "web", n
-		_, err := s.ReplaceDeployments(t.Context(), "test", []watch.Deployment{d}, by, events[0].Time, func(_, _ *watch.Deployment) []watch.Event { return events })
+		_, err := s.ReplaceDeployments(t.Context(), watch.Import{Name: "test"}, []watch.Deployment{d}, by, events[0].Time, func(_, _ *watch.Deployment) []watch.Event { return events })
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -78,11 +78,14 @@ func (r *round) list(ctx context.Context) error {
 		}
 	}
 	left, err := r.fetchWanted(ctx, waiting)
+	if err == nil && left == 0 {
+		left, err = r.recheck(ctx)
+	}
 	if err != nil {
 		return err
 	}
 	ripe := r.mirror(ctx)
-	r.quiet()
+	r.quiet(ctx)
 	if left == 0 {
 		r.restUntil = r.now.Add(restMost)
 		if !ripe.IsZero() && ripe.Before(r.restUntil) {
@@ -193,7 +196,7 @@ func (r *round) observe(t *upstream.Tracker, x upstream.Index) {
 	for i := range events {
 		e := &events[i]
 		v := r.charts[e.Chart][e.Version]
-		v.note(e)
+		v.note(e, r.now)
 		if e.Kind == upstream.Added && (r.first || !known[e.Chart] && added[e.Chart] > newChart) {
 			continue
 		}
@@ -213,7 +216,7 @@ func (r *round) observe(t *upstream.Tracker, x upstream.Index) {
 		}
 	}
 	if r.first {
-		e := r.event(FirstRead, Info, "", "", "%s of %s are known from now on, of %s", counted(r.health.Versions, "version"), counted(len(r.charts), "chart"), r.source.URL)
+		e := r.event(FirstRead, Info, "", "", "%s of %s %s known from now on, of %s", counted(r.health.Versions, "version"), counted(len(r.charts), "chart"), are(r.health.Versions), r.source.URL)
 		e.Key = eventKey(e.Kind, r.source.ID)
 		r.events = append(r.events, e)
 	}
@@ -251,12 +254,13 @@ func (r *round) chartAppeared(name string, n int) {
 	v.told = append(v.told, e)
 }
 
-// note keeps for the log what happened to a version.
-func (v *version) note(e *upstream.Event) {
+// note keeps for the log what happened to a version, and what it was before.
+func (v *version) note(e *upstream.Event, now time.Time) {
 	o := Observation{Chart: v.Chart, Version: v.Version, Created: v.Created}
 	switch e.Kind {
 	case upstream.Changed:
 		o.What, o.Archive, v.change = tlog.ObservedChanged, e.NewDigest, e
+		v.replaced(prefixed(e.OldDigest), now)
 	case upstream.Duplicate:
 		if v.fresh {
 			return
@@ -268,6 +272,9 @@ func (v *version) note(e *upstream.Event) {
 		o.What, o.Archive = tlog.ObservedReturned, e.NewDigest
 		if e.OldDigest != e.NewDigest {
 			v.change = e
+			if e.OldDigest != "" && e.NewDigest != "" {
+				v.replaced(prefixed(e.OldDigest), now)
+			}
 		}
 	default:
 		return

@@ -91,7 +91,7 @@ func (o *outbox) Routes(context.Context) ([]watch.Route, error) {
 	return slices.Clone(o.routes), nil
 }
 
-func (o *outbox) Deployments(context.Context, string) ([]watch.Deployment, error) {
+func (o *outbox) DeploymentList(context.Context, string) ([]watch.Deployment, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.reads++

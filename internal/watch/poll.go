@@ -296,10 +296,15 @@ func (r *round) next() time.Time {
 	if r.health.Failures > 0 {
 		pause = min(pause, maxPause)
 	}
-	h := fnv.New32a()
-	fmt.Fprint(h, r.source.ID, r.now.UnixMilli())
-	pause += time.Duration(int64(pause) / 1000 * (int64(h.Sum32()%201) - 100))
+	pause = about(pause, r.source.ID, r.now.UnixMilli())
 	return r.now.Add(max(pause, min(r.found.RetryAfter, maxPause)))
+}
+
+// about is a pause, give or take a tenth, by what it is for.
+func about(pause time.Duration, what ...any) time.Duration {
+	h := fnv.New32a()
+	fmt.Fprint(h, what...)
+	return pause + time.Duration(int64(pause)/1000*(int64(h.Sum32()%201)-100))
 }
 
 // finish writes what is left of a round that read the source.

@@ -55,6 +55,13 @@ type Upstreams interface {
 	// Notes lists the notes of an upstream, newest first; chart and version
 	// may be "". Cost: limit rows.
 	Notes(ctx context.Context, upstreamID int64, chart, version string, limit int) ([]Note, error)
+	// RecordEvents keeps those events whose keys nobody recorded before, and
+	// returns them with their ids. Cost: a few rows by key for each.
+	RecordEvents(ctx context.Context, events []Event, now time.Time) ([]Event, error)
+	// Prune forgets the oldest of what Pruning names, up to its limit, and
+	// returns how much that was. The key of an event stays, so that it is never
+	// recorded again.
+	Prune(ctx context.Context, p Pruning) (events, deliveries int, err error)
 	// Events lists events, newest first. Cost: with an upstream or a
 	// deployment the matching rows by index, else a scan back from the newest
 	// until limit rows match.
@@ -123,6 +130,20 @@ type EventFilter struct {
 	Limit       int   // at most 1000; 0 means 100
 }
 
+// Pruning says what is to be forgotten.
+type Pruning struct {
+	// Events before this time are, unless they have a leaf in the log, were not
+	// relayed yet, or a delivery of them is kept.
+	Events time.Time
+	// These kinds stay while their upstream is watched, those of UntilRecovered
+	// until something of it was said to have recovered, or while their
+	// deployment is there.
+	WhileWatched, UntilRecovered, WhileDeployed []EventKind
+	// Deliveries that were due before this time are, unless they wait.
+	Deliveries time.Time
+	Limit      int // of each
+}
+
 // Deployments keeps what runs where.
 type Deployments interface {
 	// ReplaceDeployments makes list what an import brought: those that it
@@ -130,13 +151,20 @@ type Deployments interface {
 	// and the new state of each under the transaction's lock (old nil for a
 	// new one, new nil for one that is gone) and returns the events of the
 	// difference. What people declared (SetDeployment) stays.
-	ReplaceDeployments(ctx context.Context, name string, list []Deployment, ev audit.Event, now time.Time, compare func(old, new *Deployment) []Event) ([]Event, error)
+	// Of im, Name, From, Problems and MoreProblems are kept.
+	ReplaceDeployments(ctx context.Context, im Import, list []Deployment, ev audit.Event, now time.Time, compare func(old, new *Deployment) []Event) ([]Event, error)
 	// SetDeployment changes what people declare of a deployment: owner,
 	// environment, tier, exposure.
 	SetDeployment(ctx context.Context, key string, ev audit.Event, now time.Time, change func(Deployment) (Deployment, error)) (Deployment, error)
 	// Deployments lists those that an import brought last, "" for all
-	// imports, by key. Cost: all of them.
+	// imports, by key. Cost: all of them, with their values.
 	Deployments(ctx context.Context, importName string) ([]Deployment, error)
+	// DeploymentList is Deployments without Values and Print, which are most
+	// of what is kept of them.
+	DeploymentList(ctx context.Context, importName string) ([]Deployment, error)
+	// Imports lists the imports by name. Cost: all of them, and a count of the
+	// deployments.
+	Imports(ctx context.Context) ([]Import, error)
 	Deployment(ctx context.Context, key string) (Deployment, error)
 }
 
@@ -159,6 +187,11 @@ type Routes interface {
 	// SettleDelivery writes what became of an attempt; problem.Conflict when
 	// the lease is no longer held.
 	SettleDelivery(ctx context.Context, d Delivery, now time.Time) error
+	// ResendDeliveries makes deliveries of a route that have failed due again,
+	// as if they had not been tried: one, or all for "". It returns how many.
+	// problem.NotFound without the route or the delivery, problem.Conflict for
+	// one that has not failed.
+	ResendDeliveries(ctx context.Context, route, delivery string, ev audit.Event, now time.Time) (int, error)
 	// ListDeliveries lists a route's deliveries, newest first, without their
 	// events.
 	ListDeliveries(ctx context.Context, route string, limit int) ([]Delivery, error)
@@ -173,9 +206,21 @@ type Sources interface {
 	// TooLarge for what was read and cannot be used, Denied for an address or
 	// a credential that is refused.
 	Poll(ctx context.Context, s Source, v Validators) (Found, error)
-	// Archive opens the archive of a version. The caller closes it and reads
-	// no more than it wants; a transfer that ends early fails.
-	Archive(ctx context.Context, s Source, url string) (io.ReadCloser, error)
+	// Archive opens the archive of a version, unless the server says that it is
+	// still the one that ETag or LastModified name. The caller closes it and
+	// reads no more than it wants; a transfer that ends early fails.
+	Archive(ctx context.Context, s Source, url string, v Validators) (Opened, error)
+	// Provenance reads the provenance file that is published for the archive
+	// at url, nil where there is none. problem.Unavailable when it may be had
+	// later.
+	Provenance(ctx context.Context, s Source, url string) ([]byte, error)
+}
+
+// Opened is an archive as it is served.
+type Opened struct {
+	io.ReadCloser            // nil when Unchanged
+	Unchanged     bool       // since the validators
+	Validators    Validators // ETag and LastModified of it, "" where the server has none
 }
 
 // Found is what a poll read.
@@ -222,6 +267,10 @@ type MirrorOrigin struct {
 	Digest    string    // sha256:… as listed; "" unknown
 	Created   time.Time // as listed
 	FirstSeen time.Time
+	// Provenance reads the provenance of the archive with a digest, nil for
+	// none. It is asked only for what is not released yet, and its error ends
+	// the release. nil asks for none.
+	Provenance func(ctx context.Context, archive string) ([]byte, error)
 }
 
 // MirrorResult is what became of it.

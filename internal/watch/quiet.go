@@ -1,6 +1,8 @@
 package watch
 
 import (
+	"cmp"
+	"context"
 	"strings"
 	"time"
 
@@ -70,7 +72,10 @@ func (r *round) deprecated(before map[string]bool) {
 // are older than that: of them the upstream's own time is taken where it is
 // earlier, and it is said whose time it is. An upstream that rewrites its times
 // is called quiet later, by QuietAfter after the first poll at the latest.
-func (r *round) quiet() {
+//
+// It is told once for each newest version, and once more when advisories on it
+// are open: then nobody repairs what is known to be broken.
+func (r *round) quiet(ctx context.Context) {
 	after := time.Duration(r.lease.Upstream.QuietAfter)
 	if after == 0 {
 		return
@@ -100,7 +105,7 @@ func (r *round) quiet() {
 		if silent < after {
 			continue
 		}
-		e := r.event(GoneQuiet, Medium, name, newest.Version, "%s had no new version for %d days", name, int(silent.Hours()/24))
+		e := r.event(GoneQuiet, Medium, name, newest.Version, "%s had no new version for %s", name, counted(int(silent.Hours()/24), "day"))
 		e.Question = askQuiet
 		e.with("newest version", newest.Version)
 		e.with("app version", newest.AppVersion)
@@ -111,8 +116,16 @@ func (r *round) quiet() {
 			e.with("first seen", timeText(last))
 		}
 		e.with("called quiet after", r.lease.Upstream.QuietAfter.String())
-		e.with("open advisories", "not known yet")
+		text, open := "", false
+		if r.openAdvisories != nil {
+			text, open = r.openAdvisories(ctx, r.lease.Upstream.Name, name, newest.Version)
+		}
+		e.with("open advisories", cmp.Or(text, "not known"))
 		e.Key = eventKey(e.Kind, r.source.ID, name, newest.Version)
+		if open {
+			e.Severity, e.Message = High, e.Message+", and advisories on its newest version are open"
+			e.Key = eventKey(e.Kind, r.source.ID, name, newest.Version, "advisories open")
+		}
 		r.events = append(r.events, e)
 	}
 }

@@ -30,7 +30,7 @@ func EventKinds() []EventKind {
 	return []EventKind{
 		FirstRead, NewVersion, Changed, Repacked, Vanished, Returned, ReturnedChanged, Duplicate, CreatedRewritten, ArchiveMismatch,
 		EntryInvalid, IndexInvalid, IndexShrunk, FeedContradicts, Moved, Archived, Deprecated, GoneQuiet, Unreachable, Recovered,
-		MirrorRefused, Mirrored, UnknownChart, UnreleasedBytes, DeploymentSeen, DeploymentGone, VersionMoved,
+		MirrorRefused, Mirrored, ProvenanceMismatch, UnknownChart, UnreleasedBytes, DeploymentSeen, DeploymentGone, VersionMoved, AdvisoryOpened, DeadlinePassed,
 	}
 }
 
@@ -88,6 +88,19 @@ func (s *Service) RouteDeliveries(ctx context.Context, c audit.Caller, name stri
 		limit = 100
 	}
 	return s.store.ListDeliveries(ctx, name, min(limit, 1000))
+}
+
+// ResendDeliveries tries deliveries of a route again that were given up: one, or
+// all of them for "". It returns how many. See Routes of Store for refusals.
+func (s *Service) ResendDeliveries(ctx context.Context, c audit.Caller, name, delivery string) (int, error) {
+	if err := s.may(ctx, c, access.RouteWrite); err != nil {
+		return 0, err
+	}
+	ev := s.event(c, audit.RouteResent, access.RouteWrite)
+	if delivery != "" {
+		ev.Detail = map[string]string{"delivery": delivery}
+	}
+	return s.store.ResendDeliveries(ctx, name, delivery, ev, s.now())
 }
 
 // TestRoute sends a message to a route at once and says what came of it. It is

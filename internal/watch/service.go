@@ -1,8 +1,10 @@
 package watch
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/chartkeep/chartkeep/internal/access"
@@ -20,6 +22,16 @@ type Config struct {
 	Limits   chart.Limits // of archives from upstreams
 	Log      *slog.Logger
 	Now      func() time.Time // nil is time.Now
+
+	// OpenAdvisories says what is known of the advisories on what a version
+	// runs, in one line, and whether any is open. nil, and "": not known.
+	OpenAdvisories func(ctx context.Context, upstream, chart, version string) (text string, open bool)
+	// Reviewed says whether an archive of a chart was reviewed and signed off.
+	// nil: this server keeps no reviews, and a mirror that takes only what was
+	// reviewed takes nothing.
+	Reviewed func(ctx context.Context, chart, archiveDigest string) (bool, error)
+	// EventsFor is how long events are kept that nothing holds; 0 is 400 days.
+	EventsFor time.Duration
 }
 
 // Service is the watch. Its methods may be called concurrently.
@@ -38,6 +50,12 @@ type Service struct {
 	rest     rests
 	deployed running
 	pulls    pulls
+	paced    paced
+	declared atomic.Int64 // how often this process took what people declare of deployments
+
+	openAdvisories func(ctx context.Context, upstream, chart, version string) (string, bool)
+	reviewed       func(ctx context.Context, chart, archiveDigest string) (bool, error)
+	eventsFor      time.Duration
 }
 
 // New makes a service. It does nothing by itself: see Work.
@@ -45,6 +63,7 @@ func New(cfg Config) *Service {
 	s := &Service{
 		store: cfg.Store, sources: cfg.Sources, registry: cfg.Registry, sender: cfg.Sender, limits: cfg.Limits, base: cfg.Base,
 		log: cfg.Log, now: cfg.Now, wake: make(chan struct{}, 1),
+		openAdvisories: cfg.OpenAdvisories, reviewed: cfg.Reviewed, eventsFor: cmp.Or(cfg.EventsFor, eventsFor),
 	}
 	if s.now == nil {
 		s.now = time.Now

@@ -203,6 +203,10 @@ type scripted struct {
 	polls    int
 	fetched  []string
 	archive  func(url string) error // fails a fetch
+	asked    []string               // whether an archive is the same still
+
+	tags       func(url string, archive []byte) string // ETags; nil for a server without
+	provenance func(url string) ([]byte, error)        // nil: none is published
 }
 
 func newScripted() *scripted {
@@ -222,20 +226,40 @@ func (s *scripted) Poll(ctx context.Context, src watch.Source, v watch.Validator
 
 type answer func(ctx context.Context, v watch.Validators) (watch.Found, error)
 
-func (s *scripted) Archive(_ context.Context, _ watch.Source, url string) (io.ReadCloser, error) {
+func (s *scripted) Archive(_ context.Context, _ watch.Source, url string, v watch.Validators) (watch.Opened, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.fetched = append(s.fetched, url)
+	if v != (watch.Validators{}) {
+		s.asked = append(s.asked, url)
+	}
 	if s.archive != nil {
 		if err := s.archive(url); err != nil {
-			return nil, err
+			s.fetched = append(s.fetched, url)
+			return watch.Opened{}, err
 		}
 	}
 	b, ok := s.archives[url]
-	if !ok {
-		return nil, problem.New(problem.NotFound, "http-404", "the server has nothing at %s", url)
+	var tag string
+	if s.tags != nil {
+		tag = s.tags(url, b)
 	}
-	return io.NopCloser(bytes.NewReader(b)), nil
+	if ok && tag != "" && v.ETag == tag {
+		return watch.Opened{Unchanged: true, Validators: v}, nil
+	}
+	s.fetched = append(s.fetched, url)
+	if !ok {
+		return watch.Opened{}, problem.New(problem.NotFound, "http-404", "the server has nothing at %s", url)
+	}
+	return watch.Opened{ReadCloser: io.NopCloser(bytes.NewReader(b)), Validators: watch.Validators{ETag: tag}}, nil
+}
+
+func (s *scripted) Provenance(_ context.Context, _ watch.Source, url string) ([]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.provenance == nil {
+		return nil, nil
+	}
+	return s.provenance(url)
 }
 
 func (s *scripted) answer(url string, f func(watch.Validators) (watch.Found, error)) {
@@ -307,6 +331,7 @@ type vault struct {
 	mu       sync.Mutex
 	blobs    map[string][]byte
 	mirrored map[string]string // chart version -> digest
+	proven   map[string][]byte // chart version -> its provenance
 	mirrors  int               // how often Mirror was called
 	listed   bool              // Mirror takes only what is listed
 	fail     func(what string) error
@@ -314,7 +339,9 @@ type vault struct {
 	denied   map[access.Action]bool
 }
 
-func newVault() *vault { return &vault{blobs: map[string][]byte{}, mirrored: map[string]string{}} }
+func newVault() *vault {
+	return &vault{blobs: map[string][]byte{}, mirrored: map[string]string{}, proven: map[string][]byte{}}
+}
 
 func (r *vault) failing(what string) error {
 	if r.fail != nil {
@@ -351,6 +378,13 @@ func (r *vault) Mirror(_ context.Context, _ string, archive io.Reader, o watch.M
 		return watch.MirrorResult{}, err
 	}
 	d, key := digest.SHA256(b), o.Chart+" "+o.Version
+	if _, ok := r.mirrored[key]; !ok && o.Provenance != nil {
+		prov, err := o.Provenance(context.Background(), d)
+		if err != nil {
+			return watch.MirrorResult{}, err
+		}
+		r.proven[key] = prov
+	}
 	if r.listed && o.Digest != d {
 		return watch.MirrorResult{}, problem.New(problem.Disproven, "mirror-digest", "the archive is not the one that the upstream lists")
 	}
@@ -442,6 +476,6 @@ func buildPacked(t testing.TB, version, content, packing string) []byte {
 func (w *world) deployed(list ...watch.Deployment) {
 	w.Helper()
 	ev := audit.Event{Time: w.now, Actor: audit.Actor{Kind: "user", ID: "usr-1"}, Door: audit.DoorServer}
-	_, err := w.store.ReplaceDeployments(w.ctx, "test", list, ev, w.now, func(_, _ *watch.Deployment) []watch.Event { return nil })
+	_, err := w.store.ReplaceDeployments(w.ctx, watch.Import{Name: "test"}, list, ev, w.now, func(_, _ *watch.Deployment) []watch.Event { return nil })
 	w.ok(err)
 }

@@ -97,7 +97,7 @@ func (s *Service) SetUpstream(ctx context.Context, c audit.Caller, name string, 
 		u, err = apply(u)
 	}
 	if err == nil && ch.Mirror != nil && u.Mirror != nil {
-		err = s.registry.MirrorTarget(ctx, u.Mirror.Project, u.Name)
+		err = s.checkMirror(ctx, &u)
 	}
 	if err != nil {
 		return Upstream{}, err
@@ -204,6 +204,14 @@ func (s *Service) Events(ctx context.Context, c audit.Caller, f EventFilter) ([]
 func (s *Service) check(ctx context.Context, u *Upstream) error {
 	if err := checkUpstream(u); err != nil || u.Mirror == nil {
 		return err
+	}
+	return s.checkMirror(ctx, u)
+}
+
+// checkMirror asks whether a mirror can do what it is to do.
+func (s *Service) checkMirror(ctx context.Context, u *Upstream) error {
+	if u.Mirror.Reviewed && s.reviewed == nil {
+		return noReviews(u.Name)
 	}
 	return s.registry.MirrorTarget(ctx, u.Mirror.Project, u.Name)
 }

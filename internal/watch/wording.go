@@ -44,7 +44,7 @@ func (e Event) Words() Words {
 	}
 	for i, f := range e.Evidence {
 		if i == maxFacts {
-			w.Facts = append(w.Facts, Fact{"more", fmt.Sprintf("%d lines of evidence are not shown", len(e.Evidence)-i)})
+			w.Facts = append(w.Facts, Fact{"more", counted(len(e.Evidence)-i, "line") + " of evidence " + are(len(e.Evidence)-i) + " not shown"})
 			break
 		}
 		w.Facts = append(w.Facts, Fact{line(f.Label, 40), line(f.Value, maxFact)})
@@ -54,10 +54,7 @@ func (e Event) Words() Words {
 		for _, f := range e.Files[:min(len(e.Files), maxFileNames)] {
 			names = append(names, f.Path+" "+f.Kind)
 		}
-		files := "1 file"
-		if len(e.Files) > 1 {
-			files = fmt.Sprintf("%d files", len(e.Files))
-		}
+		files := counted(len(e.Files), "file")
 		if len(e.Files) > maxFileNames {
 			names = append(names, "…")
 		}

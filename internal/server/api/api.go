@@ -72,6 +72,9 @@ type Records interface {
 type Config struct {
 	Version string // of the program
 	Commit  string // of its source, "" when not known
+	// Judging is the judgement; nil where the server has none, and then its
+	// paths are refused as not found.
+	Judging Judging
 }
 
 // Door serves the API. Make it with New; it is safe for concurrent use.
@@ -177,6 +180,53 @@ var routes = []route{
 	{"DELETE", "/routes/{route}", (*Door).removeRoute},
 	{"POST", "/routes/{route}/test", (*Door).testRoute},
 	{"GET", "/routes/{route}/deliveries", (*Door).listDeliveries},
+	{"POST", "/routes/{route}/resend", (*Door).resendDeliveries},
+
+	{"GET", "/advisory-feeds", judge(listFeeds)},
+	{"POST", "/advisory-feeds", judge(addFeed)},
+	{"PATCH", "/advisory-feeds/{feed}", judge(setFeed)},
+	{"DELETE", "/advisory-feeds/{feed}", judge(removeFeed)},
+	{"POST", "/advisory-feeds/{feed}/read", judge(readFeed)},
+	{"PUT", "/advisory-feeds/{feed}/records", judge(importFeed)},
+	{"GET", "/advisory-feeds/{feed}/snapshots", judge(listSnapshots)},
+	{"GET", "/advisories", judge(listAdvisories)},
+	{"GET", "/advisory", judge(getAdvisory)},
+	{"POST", "/advisories/match", judge(matchImages)},
+	{"GET", "/assessment", judge(getAssessment)},
+	{"GET", "/explanation", judge(explain)},
+
+	{"GET", "/decision-policy", judge(getDecisionPolicy)},
+	{"PUT", "/decision-policy", judge(setDecisionPolicy)},
+	{"GET", "/waivers", judge(listWaivers)},
+	{"POST", "/waivers", judge(requestWaiver)},
+	{"POST", "/waivers/{id}/approve", judge(approveWaiver)},
+	{"POST", "/waivers/{id}/end", judge(endWaiver)},
+
+	{"GET", "/reviews", judge(listReviews)},
+	{"POST", "/reviews", judge(makeReview)},
+	{"GET", "/reviews/{digest}", judge(getReview)},
+	{"POST", "/reviews/{digest}/sign", judge(signReview)},
+
+	{"GET", "/plans", judge(listPlans)},
+	{"GET", "/plan", judge(getPlan)},
+	{"POST", "/plan/accept", judge(acceptPlan)},
+	{"GET", "/agenda", judge(agenda)},
+	{"GET", "/calendar.ics", judge(calendarFile)},
+	{"GET", "/windows", judge(listWindows)},
+	{"PUT", "/windows/{window}", judge(putWindow)},
+	{"DELETE", "/windows/{window}", judge(removeWindow)},
+
+	{"GET", "/status", judge(getStatus)},
+	{"GET", "/upgrades", judge(listUpgrades)},
+	{"GET", "/upgrades/{id}", judge(getUpgrade)},
+	{"POST", "/upgrades/{id}/dismiss", judge(dismissUpgrade)},
+	{"GET", "/upgrades/{id}/pull-request", judge(pullRequest)},
+	{"GET", "/practice", judge(getPractice)},
+
+	{"GET", "/trackers", judge(listTrackers)},
+	{"POST", "/trackers", judge(addTracker)},
+	{"DELETE", "/trackers/{tracker}", judge(removeTracker)},
+	{"GET", "/tickets", judge(listTickets)},
 }
 
 // Serve is the door's server.Handler.

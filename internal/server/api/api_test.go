@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -61,7 +62,7 @@ func serve(svc *fake, method, path, contentType, body string) *httptest.Response
 		r.Header.Set("Content-Type", contentType)
 	}
 	w := httptest.NewRecorder()
-	door := New(svc, svc, Config{Version: "1.0.0", Commit: "abc"})
+	door := New(svc, svc, Config{Version: "1.0.0", Commit: "abc", Judging: svc})
 	server.Wrap(audit.DoorAPI, door.Serve, WriteError).ServeHTTP(w, server.WithCaller(r, ann))
 	return w
 }
@@ -88,12 +89,18 @@ func form(parts ...part) string {
 	return b.String()
 }
 
-// requests has at least one request for each route.
-var requests = []struct {
+// request is one request and what becomes of it.
+type request struct {
 	name, method, path, contentType, body string
 	status                                int
 	call                                  string // of the service; "" for none
-}{
+}
+
+// requests has at least one request for each route.
+var requests = slices.Concat(watchingRequests, judgingRequests)
+
+// watchingRequests are those of the registry and the watch.
+var watchingRequests = []request{
 	{"version", "GET", "/version", "", "", 200, ""},
 	{"whoami", "GET", "/whoami", "", "", 200, ""},
 	{"can-i", "GET", "/can-i?action=chart.push&project=team-a/web&chart=nginx&prerelease=true&account=bob", "", "", 200, `CanI "bob" chart.push "team-a/web" "nginx" true`},
@@ -167,7 +174,8 @@ var requests = []struct {
 	{"events bad time", "GET", "/events?since=yesterday", "", "", 400, ""},
 	{"feed", "GET", "/feed?upstream=argo", "", "", 200, `EventFeed "argo" "" http://keep.example`},
 	{"feed of nothing", "GET", "/feed", "", "", 400, ""},
-	{"deployments", "GET", "/deployments?import=prod", "", "", 200, `Deployments "prod"`},
+	{"deployments", "GET", "/deployments?import=prod", "", "", 200, "Imports"},
+	{"deployments go on", "GET", "/deployments?after=prod/data/airflow", "", "", 200, `DeploymentList ""`},
 	{"deployment", "GET", "/deployment?key=prod/data/airflow", "", "", 200, "Deployment prod/data/airflow"},
 	{"deployment no key", "GET", "/deployment", "", "", 400, ""},
 	{"deployment set", "PATCH", "/deployment?key=a/b/c", jsonType, `{"owner":"data","mission":3,"exposure":""}`, 200, `SetDeployment a/b/c - "data" - 3 ""`},
@@ -179,6 +187,8 @@ var requests = []struct {
 	{"route add", "POST", "/routes", jsonType, `{"name":"sec","kind":"webhook","target":"https://hooks.example.test","events":["changed"],"min_severity":"high"}`, 201, "AddRoute sec webhook https://hooks.example.test [changed] high"},
 	{"route remove", "DELETE", "/routes/sec", "", "", 204, "RemoveRoute sec"},
 	{"route test", "POST", "/routes/sec/test", "", "", 204, "TestRoute sec"},
+	{"route resend", "POST", "/routes/sec/resend", jsonType, `{"delivery":"dlv-1"}`, 200, "ResendDeliveries sec dlv-1"},
+	{"route resend all", "POST", "/routes/sec/resend", jsonType, `{}`, 200, "ResendDeliveries sec "},
 	{"route deliveries", "GET", "/routes/sec/deliveries?limit=3", "", "", 200, "RouteDeliveries sec 3"},
 }
 

@@ -2,6 +2,8 @@ package api
 
 import (
 	"net/http"
+	"net/url"
+	"slices"
 
 	"github.com/chartkeep/chartkeep/internal/deployment"
 	"github.com/chartkeep/chartkeep/internal/problem"
@@ -18,11 +20,29 @@ func (d *Door) listDeployments(c *call) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	all, err := d.watching.Deployments(c.ctx, c.caller, q.Get("import"))
+	all, err := d.watching.DeploymentList(c.ctx, c.caller, q.Get("import"))
 	if err != nil {
 		return reply{}, err
 	}
-	return page("deployment-list/v1", all, func(x watch.Deployment) string { return x.Key }, q)
+	re, err := page("deployment-list/v1", all, func(x watch.Deployment) string { return x.Key }, q)
+	if err != nil || q.Get("after") != "" {
+		return re, err
+	}
+	imports, err := d.watching.Imports(c.ctx, c.caller)
+	if err != nil {
+		return reply{}, err
+	}
+	if name := q.Get("import"); name != "" {
+		imports = slices.DeleteFunc(imports, func(im watch.Import) bool { return im.Name != name })
+	}
+	return reply{body: deploymentsAnswer{re.body.(list[watch.Deployment]), notNil(imports)}}, nil
+}
+
+// deploymentsAnswer is the first page of deployments, with what the imports
+// said that brought them.
+type deploymentsAnswer struct {
+	list[watch.Deployment]
+	Imports []watch.Import `json:"imports"`
 }
 
 type deploymentAnswer struct {
@@ -33,15 +53,21 @@ type deploymentAnswer struct {
 // keyOf reads the key of a deployment, which has slashes and colons, from the
 // query.
 func (c *call) keyOf() (string, error) {
-	q, err := c.query("key")
+	key, _, err := c.keyAnd()
+	return key, err
+}
+
+// keyAnd is keyOf with other parameters beside it.
+func (c *call) keyAnd(names ...string) (string, url.Values, error) {
+	q, err := c.query(append(names, "key")...)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	if q.Get("key") == "" {
-		return "", problem.New(problem.Invalid, "key", "the parameter key names the deployment, and is missing").
+		return "", nil, problem.New(problem.Invalid, "key", "the parameter key names the deployment, and is missing").
 			Suggest("chartkeep deployment list")
 	}
-	return q.Get("key"), nil
+	return q.Get("key"), q, nil
 }
 
 func (d *Door) getDeployment(c *call) (reply, error) {

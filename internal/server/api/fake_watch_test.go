@@ -16,7 +16,7 @@ import (
 func sampleUpstream(name string) watch.Upstream {
 	return watch.Upstream{
 		ID: 1, Name: name, Charts: []string{"air*"}, Keep: watch.KeepNew, QuietAfter: 180 * watch.Day, Created: noon, CreatedBy: "usr-1",
-		Mirror: &watch.Mirror{Project: "mirror", Versions: ">=8", MinAge: 7 * watch.Day},
+		Mirror: &watch.Mirror{Project: "mirror", Versions: ">=8", MinAge: 7 * watch.Day, Reviewed: true},
 		Sources: []watch.Source{{ID: 3, UpstreamID: 1, Kind: watch.SourceIndex, URL: "https://charts.example.test", Credential: "up", Interval: watch.Duration(time.Hour),
 			Health: watch.Health{LastPoll: noon, LastSuccess: noon, NextPoll: noon.Add(time.Hour), Versions: 36}, Validators: watch.Validators{ETag: "kept back"}}},
 	}
@@ -28,7 +28,8 @@ func sampleDeployment(key string) watch.Deployment {
 		Deployment: deployment.Deployment{
 			Key: key, Tool: deployment.Helm, From: "prod", Cluster: "prod", Namespace: "data", Name: "airflow", Environment: "production", Owner: "data", Mission: &mission,
 			Exposure: deployment.ExposureOpen, ExposureWhy: "Ingress data/airflow", Chart: deployment.Chart{Name: "airflow", Version: "8.8.0"},
-			Values: json.RawMessage(`{"password":"***"}`), Images: []string{"apache/airflow:2.6.3"}, Match: deployment.Match{Confidence: deployment.Exact, How: "by its bytes", Upstream: "airflow-helm"},
+			Values: json.RawMessage(`{"password":"***"}`), Images: []string{"apache/airflow:2.6.3"},
+			Rendering: &deployment.Rendering{Of: sampleSum("r"), Archive: sampleSum("a"), Exposure: deployment.ExposureOpen, ExposureWhy: "Ingress", Unresolved: []string{"u"}}, Match: deployment.Match{Confidence: deployment.Exact, How: "by its bytes", Upstream: "airflow-helm"},
 		},
 		Import: "prod", FirstSeen: noon, LastSeen: noon,
 	}
@@ -69,6 +70,8 @@ func (f *fake) Versions(_ context.Context, c audit.Caller, name, chartName strin
 	v := watch.VersionState{
 		Known: upstream.Known{Chart: "airflow", Version: "8.9.0", Digests: []string{sampleSum("a")[7:]}, Created: noon}, SourceID: 3, AppVersion: "2.8.4",
 		URL: "https://charts.example.test/airflow-8.9.0.tgz", FirstSeen: noon, LogIndex: 4, LastChange: noon, Archive: sampleSum("a"), Content: sampleSum("c"), Fingerprint: "v1:" + sampleSum("f"),
+		Earlier: []watch.Bytes{{Archive: sampleSum("b"), Content: sampleSum("d"), Fingerprint: "v1:" + sampleSum("e"), Listed: sampleSum("b"), Replaced: noon}},
+		Served:  watch.Served{ETag: `"x"`, LastModified: "Mon, 02 Mar 2026 12:00:00 GMT", Asked: noon, Read: noon},
 	}
 	w := v
 	w.Version, w.Gone, w.Archive, w.ArchiveError = "8.8.0", true, "", "it was not had"
@@ -91,8 +94,15 @@ func (f *fake) EventFeed(_ context.Context, c audit.Caller, filter watch.EventFi
 	return []byte("<feed/>"), f.note(c, "EventFeed %q %q %s", filter.Upstream, filter.Deployment, base)
 }
 
-func (f *fake) Deployments(_ context.Context, c audit.Caller, importName string) ([]watch.Deployment, error) {
-	return []watch.Deployment{sampleDeployment("prod/data/airflow"), sampleDeployment("prod/data/b")}, f.note(c, "Deployments %q", importName)
+func (f *fake) Imports(_ context.Context, c audit.Caller) ([]watch.Import, error) {
+	return []watch.Import{
+		{Name: "other", From: "files", Time: noon, Problems: []string{}},
+		{Name: "prod", From: "context prod", Time: noon, Deployments: 2, Problems: []string{"Secret x: it cannot be read"}, MoreProblems: 1, Old: true},
+	}, f.note(c, "Imports")
+}
+
+func (f *fake) DeploymentList(_ context.Context, c audit.Caller, importName string) ([]watch.Deployment, error) {
+	return []watch.Deployment{sampleDeployment("prod/data/airflow"), sampleDeployment("prod/data/b")}, f.note(c, "DeploymentList %q", importName)
 }
 
 func (f *fake) Deployment(_ context.Context, c audit.Caller, key string) (watch.Deployment, error) {
@@ -142,6 +152,10 @@ func (f *fake) RemoveRoute(_ context.Context, c audit.Caller, name string) error
 
 func (f *fake) TestRoute(_ context.Context, c audit.Caller, name string) error {
 	return f.note(c, "TestRoute %s", name)
+}
+
+func (f *fake) ResendDeliveries(_ context.Context, c audit.Caller, route, delivery string) (int, error) {
+	return 2, f.note(c, "ResendDeliveries %s %s", route, delivery)
 }
 
 func (f *fake) RouteDeliveries(_ context.Context, c audit.Caller, route string, limit int) ([]watch.Delivery, error) {

@@ -8,6 +8,7 @@ import (
 	"github.com/chartkeep/chartkeep/internal/advisory"
 	"github.com/chartkeep/chartkeep/internal/audit"
 	"github.com/chartkeep/chartkeep/internal/calendar"
+	"github.com/chartkeep/chartkeep/internal/problem"
 	"github.com/chartkeep/chartkeep/internal/upgrade"
 )
 
@@ -65,4 +66,15 @@ type Judging interface {
 	AddTracker(ctx context.Context, c audit.Caller, t upgrade.Tracker) (upgrade.Tracker, error)
 	RemoveTracker(ctx context.Context, c audit.Caller, name string) error
 	Tickets(ctx context.Context, c audit.Caller, tracker string, limit int) ([]upgrade.Ticket, error)
+}
+
+// judge makes a handler of one that asks the judgement. A server without one
+// has none of its paths.
+func judge(serve func(j Judging, c *call) (reply, error)) func(*Door, *call) (reply, error) {
+	return func(d *Door, c *call) (reply, error) {
+		if d.cfg.Judging == nil {
+			return reply{}, problem.New(problem.NotFound, "judging", "this server has no advisories, reviews and plans")
+		}
+		return serve(d.cfg.Judging, c)
+	}
 }

@@ -195,7 +195,9 @@ func TestDocumentHasTheRequestFields(t *testing.T) {
 		"ProjectRequest": projectRequest{}, "ProjectPatch": projectPatch{}, "RemoveRequest": removeRequest{}, "OriginRequest": originRequest{},
 		"YankRequest": yankRequest{}, "UnyankRequest": unyankRequest{}, "AccountRequest": accountRequest{}, "PasswordRequest": passwordRequest{},
 		"GrantRequest": grantRequest{}, "AccountGrantRequest": accountGrantRequest{}, "TokenRequest": tokenRequest{}, "UpstreamRequest": upstreamRequest{}, "UpstreamPatch": upstreamPatch{}, "SourceRequest": sourceRequest{}, "Mirror": watch.Mirror{},
-		"DeploymentPatch": deploymentPatch{}, "InventoryRequest": inventoryRequest{}, "RouteRequest": routeRequest{}, "Policy": projectRequest{}.Policy,
+		"DeploymentPatch": deploymentPatch{}, "InventoryRequest": inventoryRequest{}, "RouteRequest": routeRequest{}, "ResendRequest": resendRequest{},
+		"FeedRequest": feedRequest{}, "FeedPatch": feedPatch{}, "MatchRequest": matchRequest{}, "WaiverRequest": waiverRequest{}, "ReviewRequest": reviewRequest{}, "SignRequest": signRequest{},
+		"AcceptRequest": acceptRequest{}, "WindowRequest": windowRequest{}, "DismissRequest": dismissRequest{}, "TrackerRequest": trackerRequest{}, "Policy": projectRequest{}.Policy,
 	} {
 		var fields, documented []string
 		for i := range reflect.TypeOf(v).NumField() {

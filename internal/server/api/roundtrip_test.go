@@ -39,7 +39,7 @@ func connect(t *testing.T, svc *fake) *client.Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	door := New(svc, svc, Config{Version: "1.0.0", Commit: "abc"})
+	door := New(svc, svc, Config{Version: "1.0.0", Commit: "abc", Judging: svc})
 	ts := httptest.NewServer(server.New(server.Config{Authenticator: knows("ckt_good"), External: external}, []server.Route{
 		{Prefix: Prefix, Door: audit.DoorAPI, Serve: door.Serve, WriteError: WriteError},
 	}))
@@ -60,13 +60,7 @@ func TestRoundTrip(t *testing.T) {
 		return client.Upload{FileName: "nginx-1.2.3.tgz", Archive: strings.NewReader("bytes"), Size: 5, Provenance: []byte("signed")}
 	}
 	grant := client.Grant{ID: "dropped", Role: "reader", Project: "a", Expires: noon}
-	type result struct {
-		got  any
-		err  error
-		call string // of the service
-		path string // whose answer is meant; see requests
-	}
-	for name, call := range map[string]func(context.Context, *client.Client) result{
+	roundTrip(t, map[string]func(context.Context, *client.Client) result{
 		"Version": func(ctx context.Context, c *client.Client) result {
 			v, err := c.Version(ctx)
 			return result{v, err, "", "GET /version"}
@@ -200,7 +194,21 @@ func TestRoundTrip(t *testing.T) {
 			v, err := c.Audit(ctx, client.AuditFilter{Project: "a", Chart: "b", Version: "c", Event: "d.", Actor: "e", Outcome: "denied"}, client.Page{After: "9", Limit: 5})
 			return result{v, err, "Audit {Project:a Chart:b Version:c Action:d. Actor:e Outcome:denied Before:9 Limit:5}", "GET /audit"}
 		},
-	} {
+	})
+}
+
+// result is what a method of the client returned, and what it should mean.
+type result struct {
+	got  any
+	err  error
+	call string // of the service
+	path string // whose answer is meant; see requests
+}
+
+// roundTrip calls methods of the client, once answered and once refused.
+func roundTrip(t *testing.T, calls map[string]func(context.Context, *client.Client) result) {
+	t.Helper()
+	for name, call := range calls {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
@@ -242,7 +250,7 @@ func meant(t *testing.T, request string) any {
 	method, path, _ := strings.Cut(request, " ")
 	body, contentType := "{}", jsonType
 	for _, r := range requests {
-		if r.method == method && r.path == path && r.body != "" {
+		if r.method == method && r.path == path && r.body != "" && r.status < 300 {
 			body = r.body
 		}
 	}

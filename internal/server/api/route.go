@@ -70,6 +70,32 @@ func (d *Door) testRoute(c *call) (reply, error) {
 	return reply{}, d.watching.TestRoute(c.ctx, c.caller, c.params["route"])
 }
 
+// resendRequest names a delivery that has failed; none names all of them.
+type resendRequest struct {
+	Delivery string `json:"delivery"`
+}
+
+type resentAnswer struct {
+	Schema     string `json:"schema"`
+	Route      string `json:"route"`
+	Deliveries int    `json:"deliveries"` // that are sent again
+}
+
+func (d *Door) resendDeliveries(c *call) (reply, error) {
+	var req resendRequest
+	if err := c.noQuery(); err != nil {
+		return reply{}, err
+	}
+	if err := c.decode(&req); err != nil {
+		return reply{}, err
+	}
+	n, err := d.watching.ResendDeliveries(c.ctx, c.caller, c.params["route"], req.Delivery)
+	if err != nil {
+		return reply{}, err
+	}
+	return reply{body: resentAnswer{"route-resent/v1", c.params["route"], n}}, nil
+}
+
 func (d *Door) listDeliveries(c *call) (reply, error) {
 	q, err := c.query("limit")
 	if err != nil {

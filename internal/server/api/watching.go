@@ -22,7 +22,8 @@ type Watching interface {
 	Events(ctx context.Context, c audit.Caller, f watch.EventFilter) ([]watch.Event, error)
 	EventFeed(ctx context.Context, c audit.Caller, f watch.EventFilter, base string) ([]byte, error)
 
-	Deployments(ctx context.Context, c audit.Caller, importName string) ([]watch.Deployment, error)
+	DeploymentList(ctx context.Context, c audit.Caller, importName string) ([]watch.Deployment, error)
+	Imports(ctx context.Context, c audit.Caller) ([]watch.Import, error)
 	Deployment(ctx context.Context, c audit.Caller, key string) (watch.Deployment, error)
 	SetDeployment(ctx context.Context, c audit.Caller, key string, ch watch.DeploymentChange) (watch.Deployment, error)
 	ImportDeployments(ctx context.Context, c audit.Caller, name string, found deployment.Inventory) (watch.ImportResult, error)
@@ -33,5 +34,6 @@ type Watching interface {
 	AddRoute(ctx context.Context, c audit.Caller, r watch.Route) (watch.Route, error)
 	RemoveRoute(ctx context.Context, c audit.Caller, name string) error
 	TestRoute(ctx context.Context, c audit.Caller, name string) error
+	ResendDeliveries(ctx context.Context, c audit.Caller, route, delivery string) (int, error)
 	RouteDeliveries(ctx context.Context, c audit.Caller, route string, limit int) ([]watch.Delivery, error)
 }

@@ -1,10 +1,8 @@
 package web
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
 	"maps"
 	"net/http"
 	"net/url"
@@ -44,6 +42,9 @@ type deploymentsPage struct {
 	From, To     int
 	Newer, Older string
 	MayImport    bool
+	Imports      []importRow
+	MoreImports  int
+	Troubled     int // imports that are old or could not read something
 }
 
 // deploymentFilter is what the form holds.
@@ -157,23 +158,22 @@ type run struct {
 }
 
 // runs lists all deployments, matched with what is published today: an upstream
-// may be watched since an import. Cost: all deployments, twice.
+// may be watched since an import. Cost: all deployments, without their values.
 func (d *Door) runs(ctx context.Context, c release.Caller) ([]run, error) {
-	list, err := d.cfg.Watching.Deployments(ctx, c, "")
+	list, err := d.cfg.Watching.DeploymentList(ctx, c, "")
 	if err != nil || len(list) == 0 {
 		return nil, err
 	}
-	rows, err := d.cfg.Watching.Outdated(ctx, c, "")
+	rows, err := d.cfg.Watching.Behind(ctx, c, list...)
 	if err != nil {
 		return nil, err
 	}
-	byKey := make(map[string]*deployment.Row, len(rows))
-	for i := range rows {
-		byKey[rows[i].Key] = &rows[i]
-	}
 	out := make([]run, len(list))
 	for i := range list {
-		out[i] = runOf(&list[i], byKey[list[i].Key])
+		out[i] = runOf(&list[i], nil)
+		if i < len(rows) {
+			out[i] = runOf(&list[i], &rows[i])
+		}
 	}
 	return out, nil
 }
@@ -290,6 +290,11 @@ func (d *Door) deployments(w http.ResponseWriter, r *http.Request) error {
 	p.HiddenURL = p.Base + "/deployments?show=unresolved"
 	p.Found = len(fit)
 	p.group(fit, q)
+	imports, err := d.cfg.Watching.Imports(ctx, c)
+	if err != nil {
+		return err
+	}
+	p.showImports(imports)
 	return d.render(w, r, http.StatusOK, "deployments", p)
 }
 
@@ -473,9 +478,11 @@ type deploymentPage struct {
 	Dependencies []chartRowOf
 	Images       []string
 	MoreImages   int
+	Derived      bool   // by us, and not by what Helm stored
 	Values       string // masked; "" for none
 	MoreValues   int    // bytes that are not shown
 	Timeline     *timeline
+	Judged       *judgedView // nil where nothing is judged
 	FeedURL      string
 	Plain        bool // the key stands in commands as it is
 	KeyText      string
@@ -488,7 +495,7 @@ type chartRowOf struct{ Name, Alias, Version, Range, Repository, Condition strin
 // The tiers of a mission, as the CERT/CC SSVC deployer tree speaks of them.
 var missions = []string{"0, lowest", "1", "2", "3, highest"}
 
-// deployment costs the deployments of its import, and its events.
+// deployment costs one deployment, the versions of its chart, and its events.
 func (d *Door) deployment(w http.ResponseWriter, r *http.Request, req request) error {
 	ctx, c, q := r.Context(), server.CallerOf(r), r.URL.Query()
 	if len(req.deployment) > maxLinkedName {
@@ -498,13 +505,13 @@ func (d *Door) deployment(w http.ResponseWriter, r *http.Request, req request) e
 	if err != nil {
 		return err
 	}
-	rows, err := d.cfg.Watching.Outdated(ctx, c, dep.Import)
+	rows, err := d.cfg.Watching.Behind(ctx, c, dep)
 	if err != nil {
 		return err
 	}
 	is := runOf(&dep, nil)
-	if at := slices.IndexFunc(rows, func(row deployment.Row) bool { return row.Key == dep.Key }); at >= 0 {
-		is = runOf(&dep, &rows[at])
+	if len(rows) > 0 {
+		is = runOf(&dep, &rows[0])
 	}
 	base := server.ContextPath(r) + prefix
 	name := named(dep.Name)
@@ -540,33 +547,10 @@ func (d *Door) deployment(w http.ResponseWriter, r *http.Request, req request) e
 	if p.Timeline, err = d.timeline(ctx, c, &p.frame, q, self, keep, watch.EventFilter{Deployment: dep.Key}, deploymentKinds); err != nil {
 		return err
 	}
+	if p.Judged, err = d.judged(ctx, c, &p.frame, dep.Key); err != nil {
+		return err
+	}
 	return d.render(w, r, http.StatusOK, "deployment", p)
-}
-
-// plainWord reports whether a name stands in a shell as it is.
-func plainWord(s string) bool {
-	return s != "" && len(s) <= maxName && s[0] != '-' && !strings.ContainsFunc(s, func(c rune) bool {
-		return !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("._/:@%+,-", c))
-	})
-}
-
-// plainJSON writes JSON without the escapes that are for browsers; what is none
-// stays as it is.
-func plainJSON(text []byte, indent string) []byte {
-	dec := json.NewDecoder(bytes.NewReader(text))
-	dec.UseNumber()
-	var v any
-	if dec.Decode(&v) != nil || dec.More() {
-		return text
-	}
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", indent)
-	if enc.Encode(v) != nil {
-		return text
-	}
-	return bytes.TrimSpace(b.Bytes())
 }
 
 // showChart fills in dependencies, images and values.
@@ -579,6 +563,7 @@ func (p *deploymentPage) showChart(dep *watch.Deployment) {
 		})
 	}
 	images := dep.Images
+	p.Derived = dep.Rendering != nil
 	if len(images) > imagesShown {
 		p.MoreImages, images = len(images)-imagesShown, images[:imagesShown]
 	}

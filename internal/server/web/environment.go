@@ -49,10 +49,10 @@ type deviationRow struct {
 	Digest     bool
 }
 
-// environments costs all deployments and their values.
+// environments costs all deployments, and the values of those that are compared.
 func (d *Door) environments(w http.ResponseWriter, r *http.Request) error {
 	ctx, c, q := r.Context(), server.CallerOf(r), r.URL.Query()
-	list, err := d.cfg.Watching.Deployments(ctx, c, "")
+	list, err := d.cfg.Watching.DeploymentList(ctx, c, "")
 	if err != nil {
 		return err
 	}

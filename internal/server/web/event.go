@@ -1,8 +1,10 @@
 package web
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"encoding/json"
 	"net/url"
 	"slices"
 	"strconv"
@@ -62,9 +64,10 @@ var happened = map[watch.EventKind]string{
 	watch.EntryInvalid: "entry cannot be used", watch.IndexInvalid: "list cannot be read", watch.IndexShrunk: "list shrunk",
 	watch.FeedContradicts: "feed and list differ", watch.Moved: "moved", watch.Archived: "repository archived",
 	watch.Deprecated: "deprecated", watch.GoneQuiet: "gone quiet", watch.Unreachable: "no answer", watch.Recovered: "answers again",
-	watch.MirrorRefused: "mirror refused", watch.Mirrored: "mirrored",
+	watch.MirrorRefused: "mirror refused", watch.Mirrored: "mirrored", watch.ProvenanceMismatch: "provenance of other bytes",
 	watch.UnknownChart: "unknown chart", watch.UnreleasedBytes: "other bytes than released",
 	watch.DeploymentSeen: "deployment seen", watch.DeploymentGone: "deployment gone", watch.VersionMoved: "version moved",
+	watch.AdvisoryOpened: "advisory opened", watch.DeadlinePassed: "deadline passed",
 }
 
 // The kinds that somebody can filter by, in the order of the list.
@@ -72,10 +75,10 @@ var (
 	upstreamKinds = slices.Concat([]watch.EventKind{
 		watch.Changed, watch.ReturnedChanged, watch.ArchiveMismatch, watch.Duplicate, watch.Vanished, watch.Returned, watch.Repacked,
 		watch.NewVersion, watch.FirstRead, watch.Deprecated, watch.GoneQuiet, watch.Archived, watch.Moved, watch.Unreachable, watch.Recovered,
-		watch.IndexInvalid, watch.IndexShrunk, watch.EntryInvalid, watch.FeedContradicts, watch.CreatedRewritten, watch.Mirrored, watch.MirrorRefused,
+		watch.IndexInvalid, watch.IndexShrunk, watch.EntryInvalid, watch.FeedContradicts, watch.CreatedRewritten, watch.Mirrored, watch.MirrorRefused, watch.ProvenanceMismatch,
 	}, deploymentKinds)
 	deploymentKinds = []watch.EventKind{
-		watch.UnknownChart, watch.UnreleasedBytes, watch.VersionMoved, watch.DeploymentSeen, watch.DeploymentGone,
+		watch.UnknownChart, watch.UnreleasedBytes, watch.AdvisoryOpened, watch.DeadlinePassed, watch.VersionMoved, watch.DeploymentSeen, watch.DeploymentGone,
 	}
 )
 
@@ -380,3 +383,29 @@ func chartVersion(name, version string) string {
 func named(s string) string { return cmp.Or(strings.TrimSpace(shown(s, maxName)), "(no name)") }
 
 func versioned(s string) string { return cmp.Or(strings.TrimSpace(shown(s, maxName)), "(no version)") }
+
+// plainWord reports whether a name stands in a shell as it is.
+func plainWord(s string) bool {
+	return s != "" && len(s) <= maxName && s[0] != '-' && !strings.ContainsFunc(s, func(c rune) bool {
+		return !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("._/:@%+,-", c))
+	})
+}
+
+// plainJSON writes JSON without the escapes that are for browsers; what is none
+// stays as it is.
+func plainJSON(text []byte, indent string) []byte {
+	dec := json.NewDecoder(bytes.NewReader(text))
+	dec.UseNumber()
+	var v any
+	if dec.Decode(&v) != nil || dec.More() {
+		return text
+	}
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", indent)
+	if enc.Encode(v) != nil {
+		return text
+	}
+	return bytes.TrimSpace(b.Bytes())
+}

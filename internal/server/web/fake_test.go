@@ -50,6 +50,7 @@ type fakeService struct {
 	proofErr error // what Proof answers
 	yanks    []string
 	watching *fakeWatch // nil: nothing is watched by this server
+	judging  *fakeJudge // nil: nothing is judged
 	door     *Door      // of the last request
 }
 
@@ -114,6 +115,7 @@ func newSample(t testing.TB) *fakeService {
 	f.append(t, tlog.Audit{Origin: "keep.example/audit", Size: 8846, Time: now.Add(-time.Hour)})
 	f.sampleEvents()
 	f.sampleWatch(t)
+	f.sampleJudging(t)
 	return f
 }
 

@@ -12,20 +12,23 @@ import (
 
 // frame is what every page has around its content.
 type frame struct {
-	Title   string // of the window, without the name of the product
-	Nav     string // the section that is current: charts, upstreams, deployments, log, audit, me, navSignIn or ""
-	Watch   bool   // there are pages of upstreams and deployments, and somebody to see them
-	Crumbs  []link
-	Base    string  // context path and /ui
-	Sheet   string  // URL of the style sheet
-	Mark    string  // URL of the icon
-	Theme   string  // "", "light" or "dark"
-	Here    string  // path and query below Base, where forms lead back to
-	Host    string  // as the reader knows the server
-	Program string  // its version
-	Who     *person // nil when nobody is signed in
-	Log     *logLine
-	Now     moment
+	Title string // of the window, without the name of the product
+	Nav   string // the section that is current: today, charts, upgrades, plan, advisories, upstreams, deployments, log, audit, me, navSignIn or ""
+	Watch bool   // there are pages of upstreams and deployments, and somebody to see them
+	Judge bool   // there are pages of the judgement, and the reader may see them
+	// OpenUpgrades is a number in the menu on pages that have read them all anyway.
+	OpenUpgrades string
+	Crumbs       []link
+	Base         string  // context path and /ui
+	Sheet        string  // URL of the style sheet
+	Mark         string  // URL of the icon
+	Theme        string  // "", "light" or "dark"
+	Here         string  // path and query below Base, where forms lead back to
+	Host         string  // as the reader knows the server
+	Program      string  // its version
+	Who          *person // nil when nobody is signed in
+	Log          *logLine
+	Now          moment
 }
 
 // navSignIn is the section of pages that hold the sign-in form themselves.
@@ -73,6 +76,7 @@ func (d *Door) bareFrame(r *http.Request, title string) frame {
 	if p := server.CallerOf(r).Principal; signedIn(&p) {
 		f.Who = &person{Name: nameOf(&p), Kind: kindOf(&p), Expires: moment{p.Expires, now}}
 		f.Watch = d.cfg.Watching != nil
+		f.Judge = d.mayJudge(r.Context(), server.CallerOf(r))
 	}
 	return f
 }

@@ -112,7 +112,7 @@ func (d *Door) project(w http.ResponseWriter, r *http.Request, req request) erro
 	}
 	base := server.ContextPath(r) + prefix
 	p := &projectPage{
-		frame: d.frameOf(r, proj.Name, "charts", link{"Charts", base + "/"}, link{proj.Name, ""}),
+		frame: d.frameOf(r, proj.Name, "charts", link{"Charts", base + "/projects"}, link{proj.Name, ""}),
 		Name:  proj.Name, projectState: stateOf(&proj), Access: accessOf(r, &proj),
 		Policy: proj.PolicyDigest, Signed: proj.Policy.RequireProvenance,
 		Query: strings.TrimSpace(r.URL.Query().Get("q")),
@@ -231,7 +231,7 @@ func (d *Door) chart(w http.ResponseWriter, r *http.Request, req request) error 
 	}
 	base := server.ContextPath(r) + prefix
 	p := &chartPage{
-		frame:   d.frameOf(r, req.chart+", "+proj.Name, "charts", link{"Charts", base + "/"}, link{proj.Name, projectPath(base, proj.Name)}, link{req.chart, ""}),
+		frame:   d.frameOf(r, req.chart+", "+proj.Name, "charts", link{"Charts", base + "/projects"}, link{proj.Name, projectPath(base, proj.Name)}, link{req.chart, ""}),
 		Project: proj.Name, Name: req.chart, Total: len(list),
 	}
 	for i := range list {

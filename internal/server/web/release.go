@@ -89,7 +89,7 @@ func (d *Door) release(w http.ResponseWriter, r *http.Request, req request) erro
 	base := server.ContextPath(r) + prefix
 	p := &releasePage{
 		frame: d.frameOf(r, rel.Chart+" "+rel.Version+", "+proj.Name, "charts",
-			link{"Charts", base + "/"}, link{proj.Name, projectPath(base, proj.Name)}, link{rel.Chart, chartPath(base, proj.Name, rel.Chart)}, link{rel.Version, ""}),
+			link{"Charts", base + "/projects"}, link{proj.Name, projectPath(base, proj.Name)}, link{rel.Chart, chartPath(base, proj.Name, rel.Chart)}, link{rel.Version, ""}),
 		releaseState: stateOfRelease(rel),
 		Project:      proj.Name, Chart: rel.Chart, Version: rel.Version, Public: proj.Public,
 		Description: meta.Description, AppVersion: meta.AppVersion, Deprecated: meta.Deprecated,

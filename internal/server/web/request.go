@@ -21,7 +21,8 @@ type page uint8
 const (
 	_                    page = iota
 	pageRoot                  // /ui, which leads to /ui/
-	pageHome                  // /ui/: projects
+	pageHome                  // /ui/: today, or the projects
+	pageProjects              // /ui/projects
 	pageSignIn                // /ui/sign-in
 	pageSignOut               // /ui/sign-out
 	pageTheme                 // /ui/theme
@@ -40,13 +41,26 @@ const (
 	pageDeployments           // /ui/deployments
 	pageDeployment            // /ui/deployments/{deployment}
 	pageEnvironments          // /ui/environments
+	pageAdvisories            // /ui/advisories
+	pageAdvisory              // /ui/advisories/{advisory}
+	pageUpgrades              // /ui/upgrades
+	pageUpgrade               // /ui/upgrades/{upgrade}
+	pageAccept                // /ui/upgrades/{upgrade}/accept
+	pageDismiss               // /ui/upgrades/{upgrade}/dismiss
+	pageReview                // /ui/reviews/{review}
+	pageSign                  // /ui/reviews/{review}/sign
+	pagePlan                  // /ui/plan
+	pagePlanOf                // /ui/plan/{deployment}
+	pageAgenda                // /ui/agenda
+	pageCalendar              // /ui/calendar.ics
+	pagePractice              // /ui/practice
 	pageMe                    // /ui/me
 	pageAsset                 // /ui/assets/{name}
 )
 
 func (p page) readable() bool {
 	switch p {
-	case pageSignOut, pageTheme, pageYank, pageUnyank:
+	case pageSignOut, pageTheme, pageYank, pageUnyank, pageSign, pageAccept, pageDismiss:
 		return false
 	}
 	return true
@@ -67,10 +81,12 @@ type request struct {
 	page           page
 	project        string
 	chart, version string
-	index          int64
+	index          int64 // of an entry of the log, or the id of an upgrade
 	asset          string
 	upstream       string
 	deployment     string // key
+	advisory       string // id, alias, rule or key
+	review         string // digest
 }
 
 // parse reads a path below /ui. A project can have several segments; none of
@@ -98,6 +114,8 @@ func parse(path string) (request, error) {
 			"sign-in": pageSignIn, "sign-out": pageSignOut, "theme": pageTheme,
 			"log": pageLog, "audit": pageAudit, "me": pageMe,
 			"upstreams": pageUpstreams, "deployments": pageDeployments, "environments": pageEnvironments,
+			"projects": pageProjects, "advisories": pageAdvisories, "upgrades": pageUpgrades, "plan": pagePlan,
+			"agenda": pageAgenda, "calendar.ics": pageCalendar, "practice": pagePractice,
 		}[segs[0]]; p != 0 {
 			return request{page: p}, nil
 		}
@@ -113,6 +131,19 @@ func parse(path string) (request, error) {
 		}
 	case segs[0] == "deployments":
 		return request{page: pageDeployment, deployment: strings.Join(segs[1:], "/")}, nil
+	case segs[0] == "plan":
+		return request{page: pagePlanOf, deployment: strings.Join(segs[1:], "/")}, nil
+	case segs[0] == "advisories":
+		return request{page: pageAdvisory, advisory: strings.Join(segs[1:], "/")}, nil
+	case segs[0] == "upgrades":
+		id, err := strconv.ParseUint(segs[1], 10, 53)
+		if p := map[string]page{"": pageUpgrade, "accept": pageAccept, "dismiss": pageDismiss}[strings.Join(segs[2:], "/")]; p != 0 && err == nil && id > 0 {
+			return request{page: p, index: int64(id)}, nil
+		}
+	case segs[0] == "reviews":
+		if p := map[string]page{"": pageReview, "sign": pageSign}[strings.Join(segs[2:], "/")]; p != 0 {
+			return request{page: p, review: segs[1]}, nil
+		}
 	case segs[0] == "assets" && len(segs) == 2:
 		return request{page: pageAsset, asset: segs[1]}, nil
 	}
@@ -211,6 +242,39 @@ func deploymentPath(base, key string) string {
 		return base + "/deployments?" + url.Values{"key": {key}}.Encode()
 	}
 	return path
+}
+
+// advisoryPath is the page of an advisory or a finding, by any of its names. One
+// that is no path stands in the query.
+func advisoryPath(base, id string) string {
+	if id == "" || len(id) > maxLinkedName {
+		return ""
+	}
+	if req, err := parse(prefix + "/advisories/" + id); err != nil || req.advisory != id {
+		return base + "/advisories?" + url.Values{"id": {id}}.Encode()
+	}
+	return base + "/advisories/" + escapeSegments(id)
+}
+
+func (f *frame) advisoryLink(id string) link { return link{named(id), advisoryPath(f.Base, id)} }
+
+// planPath is the plan of a deployment.
+func (f *frame) planPath(key string) string {
+	if key == "" || len(key) > maxLinkedName {
+		return ""
+	}
+	if req, err := parse(prefix + "/plan/" + key); err != nil || req.deployment != key {
+		return f.Base + "/plan?" + url.Values{"deployment": {key}}.Encode()
+	}
+	return f.Base + "/plan/" + escapeSegments(key)
+}
+
+func upgradePath(base string, id int64) string {
+	return base + "/upgrades/" + strconv.FormatInt(id, 10)
+}
+
+func reviewPath(base, digest string) string {
+	return base + "/reviews/" + url.PathEscape(digest)
 }
 
 func leafPath(base string, index int64) string {

@@ -402,6 +402,7 @@ type mirrorView struct {
 	Charts   []string
 	Versions string
 	MinAge   string
+	Reviewed bool
 	OnDemand bool
 }
 
@@ -499,7 +500,7 @@ func (p *upstreamPage) showSources(u *watch.Upstream) {
 	}
 	if m := u.Mirror; m != nil {
 		p.Mirror = &mirrorView{
-			Project: link{m.Project, projectPath(p.Base, m.Project)}, Versions: shown(m.Versions, maxName), MinAge: spanOf(m.MinAge), OnDemand: m.OnDemand,
+			Project: link{m.Project, projectPath(p.Base, m.Project)}, Versions: shown(m.Versions, maxName), MinAge: spanOf(m.MinAge), Reviewed: m.Reviewed, OnDemand: m.OnDemand,
 		}
 		for _, glob := range m.Charts {
 			p.Mirror.Charts = append(p.Mirror.Charts, shown(glob, maxName))

@@ -17,12 +17,13 @@ import (
 //go:embed templates
 var templateFiles embed.FS
 
-// loadPages parses templates/*.html: base.html and parts.html hold the frame
-// and the parts, every other file is a page that defines "main".
+// loadPages parses templates/*.html: base.html and the files whose names begin
+// with parts hold the frame and the parts, every other file is a page that
+// defines "main".
 func loadPages() (map[string]*template.Template, error) {
 	base, err := template.New("").Funcs(template.FuncMap{
 		"num": number, "wrap": wrap, "digest": newDigest, "isDigest": isDigest, "capital": capital, "plural": plural,
-	}).ParseFS(templateFiles, "templates/base.html", "templates/parts.html")
+	}).ParseFS(templateFiles, "templates/base.html", "templates/parts*.html")
 	if err != nil {
 		return nil, err
 	}
@@ -33,7 +34,7 @@ func loadPages() (map[string]*template.Template, error) {
 	pages := map[string]*template.Template{}
 	for _, file := range files {
 		name := strings.TrimSuffix(path.Base(file), ".html")
-		if name == "base" || name == "parts" {
+		if name == "base" || strings.HasPrefix(name, "parts") {
 			continue
 		}
 		t, err := base.Clone()

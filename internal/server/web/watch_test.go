@@ -30,6 +30,7 @@ type fakeWatch struct {
 	events      []watch.Event // newest first
 	deployments []watch.Deployment
 	rows        []deployment.Row
+	imports     []watch.Import
 	filters     []watch.EventFilter // that were asked for
 }
 
@@ -93,7 +94,7 @@ func (f *fakeWatch) Events(_ context.Context, c audit.Caller, filter watch.Event
 	return out, f.may(c)
 }
 
-func (f *fakeWatch) Deployments(_ context.Context, c audit.Caller, importName string) ([]watch.Deployment, error) {
+func (f *fakeWatch) DeploymentList(_ context.Context, c audit.Caller, importName string) ([]watch.Deployment, error) {
 	var out []watch.Deployment
 	for _, d := range f.deployments {
 		if importName == "" || d.Import == importName {
@@ -115,8 +116,21 @@ func (f *fakeWatch) Deployment(_ context.Context, c audit.Caller, key string) (w
 	return watch.Deployment{}, problem.New(problem.NotFound, "deployment", "there is no deployment %.200s", key).Suggest("chartkeep deployment list")
 }
 
-func (f *fakeWatch) Outdated(_ context.Context, c audit.Caller, _ string) ([]deployment.Row, error) {
-	return f.rows, f.may(c)
+func (f *fakeWatch) Behind(_ context.Context, c audit.Caller, list ...watch.Deployment) ([]deployment.Row, error) {
+	out := make([]deployment.Row, len(list))
+	for i := range list {
+		out[i] = deployment.Row{Key: list[i].Key, State: deployment.Unchecked, Match: list[i].Match}
+		for _, row := range f.rows {
+			if row.Key == list[i].Key {
+				out[i] = row
+			}
+		}
+	}
+	return out, f.may(c)
+}
+
+func (f *fakeWatch) Imports(_ context.Context, c audit.Caller) ([]watch.Import, error) {
+	return slices.Clone(f.imports), f.may(c)
 }
 
 func (f *fakeWatch) CompareEnvironments(_ context.Context, c audit.Caller, a, b string) (deployment.Differences, error) {
@@ -214,6 +228,10 @@ func (f *fakeWatch) sampleEvents() {
 
 func (f *fakeWatch) sampleDeployments() {
 	two := 2
+	f.imports = []watch.Import{
+		{Name: "prod", From: "context prod", Time: now.Add(-10 * time.Minute), Deployments: 4, Problems: []string{}},
+		{Name: "gitops", From: "./clusters", Time: now.Add(-9 * day), Deployments: 1, Problems: []string{"apps/broken.yaml:3: it is no YAML"}, MoreProblems: 1, Old: true},
+	}
 	add := func(key string, state deployment.State, why string, change func(*watch.Deployment)) {
 		d := watch.Deployment{Import: "prod", FirstSeen: now.Add(-20 * day), LastSeen: now.Add(-10 * time.Minute)}
 		d.Key, d.Tool, d.From, d.Exposure = key, deployment.Helm, "context prod", deployment.ExposureUnknown
@@ -263,6 +281,26 @@ func (f *fakeWatch) sampleDeployments() {
 		d.Match = deployment.Match{Confidence: deployment.Unknown, How: "no exact version of web is known"}
 		d.Unresolved = []string{"the values come from $values/prod.yaml, which is in another repository", "the target revision is a range"}
 	})
+}
+
+// TestImports: what an import could not read, and how old it is, stands below
+// what it brought.
+func TestImports(t *testing.T) {
+	f := newSample(t)
+	doc := open(t, f, "/ui/deployments")
+	rows := doc.all("section[id=imports] tbody tr")
+	var got []string
+	for _, row := range rows {
+		got = append(got, row.words())
+	}
+	if len(got) != 2 || !strings.Contains(got[0], "gitops") || !strings.Contains(got[0], "old: it says little of what runs today") ||
+		!strings.Contains(got[0], "apps/broken.yaml:3: it is no YAML") || !strings.Contains(got[0], "2") || !strings.Contains(got[1], "prod") || !strings.Contains(got[1], "nothing") {
+		t.Errorf("imports: %q", got)
+	}
+	f.watching.deployments = nil
+	if text := open(t, f, "/ui/deployments").words(); !strings.Contains(text, "No deployments on record") || !strings.Contains(text, "apps/broken.yaml:3") {
+		t.Errorf("nothing says why there are none: %s", text)
+	}
 }
 
 // TestWithoutWatch: a server that watches nothing has no pages of it.
@@ -404,7 +442,7 @@ func TestPaging(t *testing.T) {
 		d.Key, d.Environment = fmt.Sprintf("many/a/%d", i), fmt.Sprintf("env-%d", i%3)
 		w.deployments = append(w.deployments, d)
 	}
-	if pages, rows := walk("/ui/deployments?q=many/", "section tbody tr", "More"); pages != 3 || rows != 450 {
+	if pages, rows := walk("/ui/deployments?q=many/", "section tbody tr td[data-l=Exposure]", "More"); pages != 3 || rows != 450 {
 		t.Errorf("450 deployments are %d rows on %d pages", rows, pages)
 	}
 }

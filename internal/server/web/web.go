@@ -59,12 +59,15 @@ type Watching interface {
 	// Notes lists notes, newest first; chart and version may be "".
 	Notes(ctx context.Context, c audit.Caller, upstream, chart, version string, limit int) ([]watch.Note, error)
 	Events(ctx context.Context, c audit.Caller, f watch.EventFilter) ([]watch.Event, error)
-	// Deployments lists what an import brought, "" for all imports, by key.
-	Deployments(ctx context.Context, c audit.Caller, importName string) ([]watch.Deployment, error)
+	// DeploymentList lists what an import brought, "" for all imports, by key,
+	// without values.
+	DeploymentList(ctx context.Context, c audit.Caller, importName string) ([]watch.Deployment, error)
+	// Imports lists the imports by name, with what they could not read.
+	Imports(ctx context.Context, c audit.Caller) ([]watch.Import, error)
 	Deployment(ctx context.Context, c audit.Caller, key string) (watch.Deployment, error)
-	// Outdated says how far the deployments of an import are behind, "" for
-	// those of all imports, and what each is matched with today.
-	Outdated(ctx context.Context, c audit.Caller, importName string) ([]deployment.Row, error)
+	// Behind says of each deployment how far it is behind, and what it is
+	// matched with today.
+	Behind(ctx context.Context, c audit.Caller, list ...watch.Deployment) ([]deployment.Row, error)
 	CompareEnvironments(ctx context.Context, c audit.Caller, a, b string) (deployment.Differences, error)
 }
 
@@ -73,6 +76,7 @@ type Config struct {
 	Version  string           // of the program
 	Now      func() time.Time // nil is time.Now
 	Watching Watching         // nil: there are no pages of upstreams and deployments
+	Judging  Judging          // nil: there are no pages of advisories, upgrades and plans
 }
 
 // Door serves the web UI.
@@ -127,6 +131,11 @@ func (d *Door) Serve(w http.ResponseWriter, r *http.Request) error {
 	case pageRoot:
 		return redirect(w, r, "/")
 	case pageHome:
+		if d.mayJudge(r.Context(), server.CallerOf(r)) {
+			return d.today(w, r)
+		}
+		return d.home(w, r)
+	case pageProjects:
 		return d.home(w, r)
 	case pageSignIn:
 		return d.signInPage(w, r)
@@ -144,6 +153,9 @@ func (d *Door) Serve(w http.ResponseWriter, r *http.Request) error {
 		return d.audit(w, r)
 	case pageMe:
 		return d.me(w, r)
+	}
+	if req.page >= pageAdvisories && req.page <= pagePractice {
+		return d.judgement(w, r, req)
 	}
 	if d.cfg.Watching == nil {
 		return noPage(r.URL.Path)
@@ -169,7 +181,11 @@ func (d *Door) Serve(w http.ResponseWriter, r *http.Request) error {
 
 // post does what a form asks for.
 func (d *Door) post(w http.ResponseWriter, r *http.Request, req request) error {
-	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	most := int64(maxForm)
+	if req.page == pageSign {
+		most = maxSignForm
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, most)
 	switch req.page {
 	case pageSignIn:
 		return d.signIn(w, r)
@@ -181,11 +197,18 @@ func (d *Door) post(w http.ResponseWriter, r *http.Request, req request) error {
 		return d.yank(w, r, req)
 	case pageUnyank:
 		return d.unyank(w, r, req)
+	case pageSign, pageAccept, pageDismiss:
+		return d.judge(w, r, req)
 	}
 	return server.MethodNotAllowed(w, r, req.page.methods())
 }
 
-const maxForm = 64 << 10 // bytes of a form; no field is longer than a few thousand
+// Bytes of forms. No field is longer than a few thousand; a sign-off has one for
+// each item of a checklist.
+const (
+	maxForm     = 64 << 10
+	maxSignForm = 2 << 20
+)
 
 // csp is the whole of what a page may load and do.
 const csp = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"

@@ -28,7 +28,10 @@ func newDoor(t testing.TB, f *fakeService) *Door {
 	if f.watching != nil {
 		cfg.Watching = f.watching
 	}
-	if f.door != nil && f.door.cfg.Watching == cfg.Watching {
+	if f.judging != nil {
+		cfg.Judging = f.judging
+	}
+	if f.door != nil && f.door.cfg.Watching == cfg.Watching && f.door.cfg.Judging == cfg.Judging {
 		return f.door
 	}
 	d, err := New(f, cfg)
@@ -59,7 +62,7 @@ func post(t testing.TB, f *fakeService, c release.Caller, path string, form url.
 	return serve(t, f, c, r)
 }
 
-var people = map[string]release.Caller{"nobody": nobody, "maintainer": maintainer, "reader": reader, "admin": admin}
+var people = map[string]release.Caller{"nobody": nobody, "maintainer": maintainer, "reader": reader, "admin": admin, "manager": manager, "approver": approver}
 
 // TestPages runs testdata/pages.txt:
 //
@@ -133,7 +136,7 @@ func TestEveryTemplate(t *testing.T) {
 	}
 	for _, file := range files {
 		name := strings.TrimSuffix(filepath.Base(file), ".html")
-		if name != "base" && name != "parts" && !strings.Contains(string(script), "# page "+name+"\n") {
+		if name != "base" && !strings.HasPrefix(name, "parts") && !strings.Contains(string(script), "# page "+name+"\n") {
 			t.Errorf("testdata/pages.txt has no section for the page %s", name)
 		}
 	}
@@ -340,7 +343,7 @@ func TestErrors(t *testing.T) {
 	} {
 		f := newSample(t)
 		f.fault = tc.fault
-		w := get(t, f, admin, "/ui/")
+		w := get(t, f, admin, "/ui/projects")
 		doc := parseHTML(t, w.Body.String())
 		checkPage(t, doc)
 		for _, words := range tc.words {

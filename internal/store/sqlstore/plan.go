@@ -58,7 +58,7 @@ func (s *Store) Plan(ctx context.Context, deploymentOrDigest string) (upgrade.Pl
 	var packed []byte
 	err := s.queryRow(ctx, query, arg).Scan(&packed)
 	if notFound(err) {
-		return p, problem.New(problem.NotFound, "plan", "there is no plan %s", deploymentOrDigest).Suggest("chartkeep plan")
+		return p, problem.New(problem.NotFound, "plan", "there is no plan %s", deploymentOrDigest).Suggest("chartkeep plan list")
 	}
 	if err != nil {
 		return p, fault("read plan", err)

@@ -214,22 +214,26 @@ func (s *Store) SettleTicket(ctx context.Context, t upgrade.Ticket, _ time.Time)
 	return refusal
 }
 
-// ListTickets implements upgrade.Tickets, newest first. Cost: an index range of
-// limit rows.
+// ListTickets implements upgrade.Tickets, newest first; "" lists those of all
+// trackers. Cost: an index range of limit rows.
 func (s *Store) ListTickets(ctx context.Context, tracker string, limit int) ([]upgrade.Ticket, error) {
-	var id int64
-	err := s.queryRow(ctx, "SELECT id FROM tracker WHERE name = ?", tracker).Scan(&id)
-	if notFound(err) {
-		return nil, noTracker(tracker)
-	}
-	if err != nil {
-		return nil, fault("read tracker", err)
+	where, args := "", []any{}
+	if tracker != "" {
+		var id int64
+		err := s.queryRow(ctx, "SELECT id FROM tracker WHERE name = ?", tracker).Scan(&id)
+		if notFound(err) {
+			return nil, noTracker(tracker)
+		}
+		if err != nil {
+			return nil, fault("read tracker", err)
+		}
+		where, args = " WHERE t.tracker = ?", append(args, id)
 	}
 	var out []upgrade.Ticket
-	err = s.query(ctx, selectTicket+" WHERE t.tracker = ? ORDER BY t.id DESC LIMIT ?", func(r scanner) error {
+	err := s.query(ctx, selectTicket+where+" ORDER BY t.id DESC LIMIT ?", func(r scanner) error {
 		t, err := scanTicket(r)
 		out = append(out, t)
 		return err
-	}, id, limit)
+	}, append(args, limit)...)
 	return out, err
 }

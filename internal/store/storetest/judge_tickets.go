@@ -109,6 +109,9 @@ func ticketLife(j *judge) {
 		j.Fatalf("tickets %+v", list)
 	}
 	j.equal("settled", list[1], made)
+	if all, err := j.ListTickets(ctx, "", 10); err != nil || len(all) < len(list) {
+		j.Errorf("tickets of all trackers: %d, %v", len(all), err)
+	}
 	if list, err = j.ListTickets(ctx, "a", 1); err != nil || len(list) != 1 || list[0].Upgrade != e.ID {
 		j.Fatalf("newest %+v, %v", list, err)
 	}
