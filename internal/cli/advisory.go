@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -112,10 +113,15 @@ func dueWords(t, now time.Time) string {
 	}
 }
 
-// dueOf is dueWords for what may not have been judged: no deadline is known then.
-func dueOf(t, now time.Time, unjudged bool) string {
-	if unjudged && t.IsZero() {
+// dueOf is dueWords for what may not have been judged, or has unknown images:
+// that no deadline is known is not that there is none.
+func dueOf(t, now time.Time, unjudged bool, unknown int) string {
+	switch {
+	case !t.IsZero():
+	case unjudged:
 		return "unknown"
+	case unknown > 0:
+		return "none known"
 	}
 	return dueWords(t, now)
 }
@@ -395,7 +401,7 @@ func importInto(ctx context.Context, c *client.Client, feed string, paths []stri
 	}()
 	got, err := c.ImportFeed(ctx, feed, filepath.Base(paths[0])+".tar", r, -1)
 	r.Close() // so that packing ends where the server took no more
-	if perr := <-packed; perr != nil && perr != io.ErrClosedPipe {
+	if perr := <-packed; perr != nil && !errors.Is(perr, io.ErrClosedPipe) {
 		return got, perr // the cause of what the server saw
 	}
 	return got, err

@@ -39,7 +39,7 @@ func (r planList) view() view {
 		if p.To != "" {
 			do += ": " + p.Chart + " " + p.From + " to " + p.To
 		}
-		b.rows = append(b.rows, []string{p.Deployment, do, dueOf(p.Due, r.now, p.Action == "not-judged"), slotWords(p.Slot, p.Emergency), p.Text})
+		b.rows = append(b.rows, []string{p.Deployment, do, dueOf(p.Due, r.now, p.Action == "not-judged", 0), slotWords(p.Slot, p.Emergency), p.Text})
 	}
 	return view{b}
 }
@@ -72,7 +72,7 @@ func (r planResult) keys() []string { return []string{r.Digest} }
 func (r planResult) view() view {
 	facts := []fact{
 		{"plan", r.Digest}, {"deployment", r.Deployment}, {"runs", strings.TrimSpace(r.Chart + " " + r.From)}, {"made", stampSeconds(r.Made)},
-		{"what to do", actionWords[r.Action]}, {"open", plural(r.Open, "finding")}, {"due", dueOf(r.Due, r.now, r.Action == "not-judged")},
+		{"what to do", actionWords[r.Action]}, {"open", plural(r.Open, "finding")}, {"due", dueOf(r.Due, r.now, r.Action == "not-judged", 0)},
 	}
 	if r.SetBy != "" {
 		facts = append(facts, fact{"due for", r.SetBy})

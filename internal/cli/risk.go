@@ -34,7 +34,7 @@ func (r *risk) cells(now time.Time) []string {
 	if r.NotJudged != "" {
 		open, unknown = "not judged", r.NotJudged
 	}
-	return []string{cmp.Or(r.Exposure, "unknown"), open, unknown, dueOf(r.Due, now, r.NotJudged != "")}
+	return []string{cmp.Or(r.Exposure, "unknown"), open, unknown, dueOf(r.Due, now, r.NotJudged != "", len(r.Unknown))}
 }
 
 // clean says that nothing is known to be open, and nothing is unknown.
@@ -72,17 +72,19 @@ func (r *risks) opened(key, kind, severity, id, component, title string) {
 
 // total is what stands below a table.
 func (r *risks) total() string {
-	counts, unknown, unjudged := map[string]int{}, 0, 0
+	counts, unknown, unjudged := map[string]int{}, map[string]bool{}, 0
 	for _, k := range r.byKey {
 		for s, n := range k.Open {
 			counts[s] += n
 		}
-		unknown += len(k.Unknown)
+		for _, u := range k.Unknown {
+			unknown[u.Image] = true
+		}
 		if k.NotJudged != "" {
 			unjudged++
 		}
 	}
-	return "open: " + severityWords(counts) + "\n" + unknownOf(unknown, unjudged)
+	return "open: " + severityWords(counts) + "\n" + unknownOf(len(unknown), unjudged)
 }
 
 // end is how --fail-on ends a command. What was not judged is as unknown as an

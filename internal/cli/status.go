@@ -29,7 +29,7 @@ func (r statusResult) view() view {
 	b := block{head: []string{"DEPLOYMENT", "RUNS", "STATE", "DUE", "OPEN", "WAITS FOR"}, empty: "no deployments are recorded; record what runs with: chartkeep deployment import NAME --from kube"}
 	late, open, unknown, unjudged := 0, 0, 0, 0
 	for _, x := range r.Items {
-		due := dueOf(x.Due, r.At, x.State == "not-judged")
+		due := dueOf(x.Due, r.At, x.State == "not-judged", x.Unknown)
 		if x.Late {
 			late++
 		}

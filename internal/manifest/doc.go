@@ -10,9 +10,13 @@
 // Helm. Times are in UTC, whatever zone a template names, and what derives a
 // password or encrypts makes another text of the same length.
 //
-// Facts (Images, Rights, ExposureOf, PodSecurity, Inspect) are read from
-// objects. Findings (Compare, CompareArchives, CompareValues) say what a
-// difference does, in words.
+// Facts (Images, Rights, ExposureOf, PodSecurity) are read from objects. Inspect,
+// Lint and LintChart say what is wrong with objects and charts by themselves.
+// CompareCharts says what the difference between two versions of a chart does:
+// findings in words, how somebody's values fit (Fit), what it asks of people
+// (EffortOf), whether it can be rolled back (UndoOf), and the lines that differ,
+// with secrets masked. Compare, CompareArchives and CompareValues are parts of
+// it.
 //
 // What always holds:
 //

@@ -19,11 +19,18 @@
 //     pages are not stored by browsers or proxies (Cache-Control: no-store).
 //   - The Content-Security-Policy allows the sheet and the pictures of this
 //     server and forms to it, and nothing else: no script, no inline style.
-//   - Names and texts of upstreams and deployments are foreign: they are shown
-//     as one line of bounded length without what cannot be seen (shown), notes as
-//     plain text, and what is cut is said. Long lists are cut into pages.
+//   - Names and texts of upstreams, deployments, advisories and charts are
+//     foreign: they are shown as one line of bounded length without what cannot
+//     be seen (shown), notes as plain text, and what is cut is said. Long lists
+//     are cut into pages.
 //
-// Who may see and do what is decided by packages release and watch alone. A
-// button that the caller may not press is not shown; pressing it anyway is
-// refused there.
+// The pages of the judgement (today, advisories, upgrades, reviews, plans,
+// practice) show what package upgrade answers, with its rules, its doubts and
+// the age of its data. Pictures of time are drawn here, in SVG, with the same in
+// words or as a table beside them (picture.go). A form that is refused is shown
+// again with what is missing and what was typed.
+//
+// Who may see and do what is decided by packages release, watch and upgrade
+// alone. A button that the caller may not press is not shown; pressing it anyway
+// is refused there.
 package web
