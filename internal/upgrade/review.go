@@ -141,7 +141,7 @@ func (s *Service) compareFully(ctx context.Context, is *state, d *watch.Deployme
 	if r.To.Images == nil {
 		r.To.Images = []string{}
 	}
-	if r.From.Images == nil || len(r.From.Images) == 0 {
+	if len(r.From.Images) == 0 {
 		r.From.Images = append([]string{}, o.pair.images[0]...)
 	}
 	o.found = is.look(r.To.Images, repositories(d), d.Chart.Name, o.Version)
