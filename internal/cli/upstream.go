@@ -63,6 +63,8 @@ func healthWords(h client.Health) string {
 		return "held back: " + h.Suspect
 	case h.Failures > 0:
 		return "failed " + plural(h.Failures, "time") + ": " + h.Error
+	case h.Error != "": // it answered with what cannot be used
+		return "cannot be read: " + h.Error
 	case h.LastPoll.IsZero():
 		return "not polled yet"
 	}
@@ -82,18 +84,18 @@ func (r upstreamList) keys() []string {
 func (r upstreamList) view() view {
 	b := block{head: []string{"UPSTREAM", "SOURCES", "VERSIONS", "LAST CHANGE", "STATE"}, empty: "nothing is watched; watch an upstream with: chartkeep upstream add NAME --index URL"}
 	for _, u := range r.Items {
-		kinds, versions, state, changed := []string{}, 0, "ok", time.Time{}
+		kinds, versions, states, changed := []string{}, 0, []string{}, time.Time{}
 		for _, s := range u.Sources {
 			kinds = append(kinds, s.Kind)
 			versions += s.Health.Versions
 			if w := healthWords(s.Health); w != "ok" {
-				state = s.Kind + " " + w
+				states = append(states, s.Kind+" "+w)
 			}
 			if s.Health.LastChange.After(changed) {
 				changed = s.Health.LastChange
 			}
 		}
-		b.rows = append(b.rows, []string{u.Name, strings.Join(kinds, ", "), number(int64(versions)), stamp(changed), state})
+		b.rows = append(b.rows, []string{u.Name, strings.Join(kinds, ", "), number(int64(versions)), stamp(changed), cmp.Or(strings.Join(states, "; "), "ok")})
 	}
 	return view{b}
 }

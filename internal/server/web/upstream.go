@@ -217,6 +217,8 @@ func stateOfSource(h *watch.Health, now time.Time) sourceState {
 			why += ", " + plural(h.Suspects, "poll") + " since " + moment{h.SuspectSince, now}.Text()
 		}
 		return sourceState{"warn", "warn", "Held back", why, 2}
+	case h.Error != "": // it answered with what cannot be used
+		return sourceState{"unk", "unk", "Cannot be read", shown(h.Error, maxSentence), 1}
 	case h.LastSuccess.IsZero():
 		return sourceState{"unk", "unk", "Not polled yet", "", 3}
 	}
