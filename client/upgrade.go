@@ -108,7 +108,7 @@ type Exposure struct {
 	Kind        string    `json:"kind"`
 	Opened      time.Time `json:"opened"`          // when the server first knew
 	Closed      time.Time `json:"closed,omitzero"` // zero while it is open
-	How         string    `json:"how,omitempty"`   // upgraded, gone, lifted, withdrawn
+	How         string    `json:"how,omitempty"`   // upgraded, gone; waived, not_affected, fixed: by a waiver or a VEX statement
 	Deadline    time.Time `json:"deadline,omitzero"`
 }
 

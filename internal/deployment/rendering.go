@@ -55,13 +55,10 @@ func (d *Deployment) Render(name string, archive []byte, lim manifest.Limits) {
 }
 
 func (r *Rendering) render(d *Deployment, archive []byte, lim manifest.Limits) (images []string, err error) {
-	var values map[string]any
-	if len(d.Values) > 0 {
-		if err := json.Unmarshal(d.Values, &values); err != nil {
-			return nil, fmt.Errorf("read values: %w", err)
-		}
+	values, hidden, err := d.RenderValues()
+	if err != nil {
+		return nil, err
 	}
-	fill(values)
 	o := manifest.Options{Values: values, Name: d.Name, Namespace: d.Namespace, Limits: lim}
 	how := "derived from a rendering with the values of the files"
 	rendered, err := manifest.Render(archive, o)
@@ -74,13 +71,13 @@ func (r *Rendering) render(d *Deployment, archive []byte, lim manifest.Limits) (
 	if err != nil {
 		return nil, err
 	}
-	if bytes.Contains(d.Values, []byte(masked)) {
+	if hidden {
 		how += ", in which masked ones are placeholders"
 	}
 	objects := slices.DeleteFunc(rendered.Objects, manifest.Object.IsTest)
 	images = imagesOf(objects)
 	if all := len(images); all > 0 {
-		images = slices.DeleteFunc(images, func(ref string) bool { return strings.Contains(ref, placeholder) })
+		images = slices.DeleteFunc(images, MadeOfMasked)
 		if n := all - len(images); n > 0 {
 			r.Unresolved = append(r.Unresolved, "of the images, "+strconv.Itoa(n)+" cannot be known, since masked values are part of the name")
 		}
@@ -100,6 +97,22 @@ func (r *Rendering) render(d *Deployment, archive []byte, lim manifest.Limits) (
 // placeholder stands for a masked value in a rendering: the mask itself is no
 // plain text to YAML.
 const placeholder = "masked-value"
+
+// RenderValues are the values of a deployment for a rendering. hidden says that
+// some are masked; a placeholder stands for each.
+func (d *Deployment) RenderValues() (values map[string]any, hidden bool, err error) {
+	if len(d.Values) > 0 {
+		if err := json.Unmarshal(d.Values, &values); err != nil {
+			return nil, false, fmt.Errorf("read the values of %s: %w", d.Key, err)
+		}
+	}
+	fill(values)
+	return values, bytes.Contains(d.Values, []byte(masked)), nil
+}
+
+// MadeOfMasked reports whether a text of a rendering holds a masked value, so
+// that what it really says is not known.
+func MadeOfMasked(text string) bool { return strings.Contains(text, placeholder) }
 
 // fill puts the placeholder where values are masked.
 func fill(v any) any {

@@ -19,7 +19,7 @@ import (
 type judged struct {
 	subject    *subject
 	assessment Assessment
-	running    bytesOf
+	running    *source                // nil where it is not had
 	versions   []deployment.Published // all of the chart, the newest first
 	options    []option               // compared, the least version first
 }
@@ -41,11 +41,12 @@ func (s *Service) judge(ctx context.Context, is *state, d *watch.Deployment) (*j
 		Findings: []Finding{}, Lifted: []Finding{}, Unknown: []UnknownImage{}, Doubts: []string{},
 	}
 	a.doubt(a.Inputs.Old...)
+	a.doubt(d.Unresolved...)
 	if j.versions, err = s.watch.ChartVersions(ctx, *d); err != nil {
 		return nil, err
 	}
 	var missing string
-	if j.running, missing, err = s.bytesOfKept(ctx, d.Match.Archive); err != nil {
+	if j.running, missing, err = s.running(ctx, d); err != nil {
 		return nil, err
 	}
 	if missing != "" {
@@ -67,9 +68,9 @@ func (s *Service) runs(ctx context.Context, is *state, j *judged, d *watch.Deplo
 	a := &j.assessment
 	images := d.Images
 	var own *pair
-	if j.running.archive != nil {
+	if j.running != nil {
 		var err error
-		if own, err = s.compare(ctx, d, j.running, bytesOf{}); err != nil {
+		if own, err = s.compare(ctx, d, j.running, nil); err != nil {
 			if _, ok := problem.As(err); !ok {
 				return found{}, err
 			}
@@ -81,23 +82,25 @@ func (s *Service) runs(ctx context.Context, is *state, j *judged, d *watch.Deplo
 		own = nil
 	}
 	if own != nil {
-		if own.masked {
-			a.doubt("an image's name holds a masked value: it is not known")
-		}
 		if len(images) == 0 {
 			images = own.images[0]
 		} else if d.Tool == deployment.Helm && !slices.Equal(distinct(images), own.images[0]) {
 			a.doubt("what is deployed runs other images than its chart renders with these values; those that run were judged")
 		}
 	}
-	if len(images) == 0 {
+	var hidden []string
+	if own != nil && d.Tool != deployment.Helm { // of what Helm stored, the images themselves are known
+		hidden = own.hidden[0]
+	}
+	if len(images)+len(hidden) == 0 {
 		a.NotJudged = "its images are not known"
 		if len(d.Unresolved) > 0 {
 			a.NotJudged += ": " + strings.Join(d.Unresolved, "; ")
 		}
 	}
-	a.Images = len(distinct(images))
+	a.Images = len(distinct(images)) + len(hidden)
 	run := is.look(images, repositories(d), d.Chart.Name, d.Chart.Version)
+	run.hide(hidden)
 	if own != nil {
 		run.addChart(OfPosture, own.posture[0])
 	}

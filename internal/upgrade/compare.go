@@ -4,12 +4,11 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
-	"slices"
-	"strings"
 	"sync"
+	"time"
 
+	"github.com/chartkeep/chartkeep/internal/deployment"
 	"github.com/chartkeep/chartkeep/internal/manifest"
 	"github.com/chartkeep/chartkeep/internal/problem"
 	"github.com/chartkeep/chartkeep/internal/watch"
@@ -19,83 +18,146 @@ import (
 // second or more, and plans, reviews and pages ask for the same pairs.
 type shelf struct {
 	mu    sync.Mutex
-	pairs map[string]*pair
+	pairs map[string]tried
 }
 
-// maxPairs bounds the shelf. A pair has some kilobytes: the texts of a
-// comparison are left out.
-const maxPairs = 4096
+// tried is what came of a comparison.
+type tried struct {
+	pair *pair
+	err  error
+	at   time.Time
+}
+
+// Bounds of the shelf. A pair has some kilobytes: the texts of a comparison are
+// left out.
+const (
+	maxPairs = 4096
+	retry    = time.Hour // what could not be compared is left alone for so long: its source may be down
+)
+
+func (s *shelf) get(key string, now time.Time) (*pair, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := s.pairs[key]
+	if t.err != nil && now.Sub(t.at) >= retry {
+		return nil, nil
+	}
+	return t.pair, t.err
+}
+
+func (s *shelf) put(key string, t tried) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.pairs == nil || len(s.pairs) >= maxPairs {
+		s.pairs = map[string]tried{}
+	}
+	s.pairs[key] = t
+}
 
 // pair is what moving from one archive to another does under the values of a
 // deployment. It is not changed after it was made.
 type pair struct {
+	archive   string                // digest of the new version as it was read
 	images    [2][]string           // that the old and the new version run
+	hidden    [2][]string           // of them those whose name holds a masked value
 	posture   [2][]manifest.Finding // of each by itself
 	hardening []manifest.Finding    // that the new version offers and nobody uses
 	effort    manifest.Effort
 	undo      manifest.UndoVerdict
 	known     [2]bool // it could be rendered
 	reason    string  // why a side could not
-	masked    bool    // an image's name has a masked value in it
 }
 
-// bytesOf is an archive with its digest; without bytes it is not had.
-type bytesOf struct {
-	digest  string
-	archive []byte
+// source is an archive that is read when it is needed. name is its digest as it
+// is known before; nil is an archive that is not had.
+type source struct {
+	name string
+	read func(ctx context.Context) (archive []byte, digest string, err error)
+}
+
+// bytes reads a source; none is no archive.
+func (f *source) bytes(ctx context.Context) ([]byte, string, error) {
+	if f == nil {
+		return nil, "", nil
+	}
+	return f.read(ctx)
+}
+
+func (f *source) key() string {
+	if f == nil {
+		return ""
+	}
+	return f.name
 }
 
 // options are how a deployment's chart is rendered.
 func (s *Service) options(d *watch.Deployment) (manifest.Options, error) {
-	o := manifest.Options{Name: d.Name, Namespace: d.Namespace, Upgrade: true, Limits: s.render}
-	if len(d.Values) == 0 {
-		return o, nil
-	}
-	if err := json.Unmarshal(d.Values, &o.Values); err != nil {
-		return o, fmt.Errorf("read the values of %s: %w", d.Key, err)
-	}
-	return o, nil
+	values, _, err := d.RenderValues()
+	return manifest.Options{Values: values, Name: d.Name, Namespace: d.Namespace, Upgrade: true, Limits: s.render}, err
 }
 
-// compare compares two archives under the values of a deployment, the old one
-// by itself where new is nil, and the new one where the old is not had. Cost:
-// two renderings, unless the pair is on the shelf.
-func (s *Service) compare(ctx context.Context, d *watch.Deployment, old, new bytesOf) (*pair, error) {
-	key := pairKey(d, old.digest, new.digest)
-	s.shelf.mu.Lock()
-	p := s.shelf.pairs[key]
-	s.shelf.mu.Unlock()
-	if p != nil {
-		return p, nil
+// compare compares two archives under the values of a deployment; nil is one
+// that is not had. Cost: nothing when the pair, or that it could not be
+// compared a moment ago, is on the shelf; else reading the archives and two
+// renderings.
+func (s *Service) compare(ctx context.Context, d *watch.Deployment, old, new *source) (*pair, error) {
+	key := pairKey(d, old.key(), new.key())
+	if p, err := s.shelf.get(key, s.now()); p != nil || err != nil {
+		return p, err
 	}
+	p, err := s.compareNow(ctx, d, old, new)
+	if _, ok := problem.As(err); err == nil || ok && ctx.Err() == nil {
+		s.shelf.put(key, tried{pair: p, err: err, at: s.now()})
+	}
+	return p, err
+}
+
+func (s *Service) compareNow(ctx context.Context, d *watch.Deployment, old, new *source) (*pair, error) {
 	o, err := s.options(d)
 	if err != nil {
 		return nil, err
 	}
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	switch {
-	case old.archive == nil:
-		p, err = alone(1, new.archive, o)
-	case new.archive == nil:
-		p, err = alone(0, old.archive, o)
-	default:
-		var c manifest.Comparison
-		if c, err = manifest.CompareCharts(old.archive, new.archive, o); err == nil {
-			p = pairOf(&c)
-		}
-	}
+	was, _, err := old.bytes(ctx)
 	if err != nil {
 		return nil, err
 	}
-	s.shelf.mu.Lock()
-	if s.shelf.pairs == nil || len(s.shelf.pairs) >= maxPairs {
-		s.shelf.pairs = map[string]*pair{}
+	is, name, err := new.bytes(ctx)
+	if err != nil {
+		return nil, err
 	}
-	s.shelf.pairs[key] = p
-	s.shelf.mu.Unlock()
-	return p, nil
+	p, _, err := compared(was, is, o)
+	if err == nil {
+		p.archive = name
+	}
+	return p, err
+}
+
+// compared compares two archives, of which one may be nil: then the other one
+// is compared with itself, and what an upgrade asks of people is not known, and
+// not small for that.
+func compared(old, new []byte, o manifest.Options) (*pair, manifest.Comparison, error) {
+	missing := -1
+	switch {
+	case old == nil:
+		missing, old = 0, new
+	case new == nil:
+		missing, new = 1, old
+	}
+	c, err := manifest.CompareCharts(old, new, o)
+	if err != nil {
+		return nil, c, err
+	}
+	if missing >= 0 {
+		c.Effort = manifest.EffortOf([]manifest.Finding{{
+			Rule: "compared-as-text", Severity: manifest.Medium, Object: c.New.Name, Message: "the archive of the other version is not had, so the two were not compared",
+		}}, "", "")
+		c.Undo = manifest.Undo{Verdict: manifest.UndoUnknown, Reasons: []manifest.Obstacle{}}
+	}
+	p := pairOf(&c)
+	if missing >= 0 {
+		p.images[missing], p.hidden[missing], p.posture[missing], p.known[missing], p.hardening = nil, nil, nil, false, nil
+	}
+	return p, c, nil
 }
 
 func pairKey(d *watch.Deployment, old, new string) string {
@@ -107,29 +169,11 @@ func pairKey(d *watch.Deployment, old, new string) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// alone is a pair of which one side is not had. What an upgrade then asks of
-// people is not known, and not small for that.
-func alone(side int, archive []byte, o manifest.Options) (*pair, error) {
-	c, err := manifest.CompareCharts(archive, archive, o)
-	if err != nil {
-		return nil, err
-	}
-	p := pairOf(&c)
-	p.images[1-side], p.posture[1-side], p.known[1-side] = nil, nil, false
-	p.hardening, p.undo = nil, manifest.UndoUnknown
-	p.effort = manifest.EffortOf([]manifest.Finding{{
-		Rule: "compared-as-text", Severity: manifest.Medium, Object: c.New.Name, Message: "the archive of the other version is not had, so the two were not compared",
-	}}, "", "")
-	return p, nil
-}
-
 // pairOf keeps of a comparison what plans need.
 func pairOf(c *manifest.Comparison) *pair {
 	p := &pair{effort: c.Effort, undo: c.Undo.Verdict}
 	for i, side := range []*manifest.Side{&c.Old, &c.New} {
-		var hidden bool
-		p.images[i], hidden = refs(side)
-		p.masked = p.masked || hidden
+		p.images[i], p.hidden[i] = refs(side)
 		p.posture[i], p.known[i] = side.Posture, side.Known
 		if !side.Known {
 			p.reason = side.Reason
@@ -143,31 +187,17 @@ func pairOf(c *manifest.Comparison) *pair {
 	return p
 }
 
-// refs are the images that a side surely or likely runs, sorted. Those whose
-// name is made of a masked value are left out, and that is said.
-func refs(side *manifest.Side) (out []string, hidden bool) {
+// refs are the images that a side surely or likely runs, sorted; those whose
+// name holds a masked value are not known, and stand apart.
+func refs(side *manifest.Side) (known, hidden []string) {
 	for _, i := range side.Images {
 		switch {
 		case i.Confidence == manifest.Possible:
-		case strings.Contains(i.Ref, "***"):
-			hidden = true
+		case deployment.MadeOfMasked(i.Ref):
+			hidden = append(hidden, i.Ref)
 		default:
-			out = append(out, i.Ref)
+			known = append(known, i.Ref)
 		}
 	}
-	slices.Sort(out)
-	return slices.Compact(out), hidden
-}
-
-// bytesOfVersion reads an archive that is kept; without bytes, and the reason,
-// where it is not.
-func (s *Service) bytesOfKept(ctx context.Context, digest string) (bytesOf, string, error) {
-	if digest == "" {
-		return bytesOf{}, "its bytes are not had", nil
-	}
-	b, err := s.readBlob(ctx, digest)
-	if problem.KindOf(err) == problem.NotFound {
-		return bytesOf{}, "its bytes are not had any more", nil
-	}
-	return bytesOf{digest, b}, "", err
+	return distinct(known), distinct(hidden)
 }

@@ -390,3 +390,90 @@ func TestRights(t *testing.T) {
 		}
 	}
 }
+
+// TestNothingTwice: what was compared, reviewed and told is not fetched, made or
+// told again while nothing changes, by the same process.
+func TestNothingTwice(t *testing.T) {
+	w := redisWorld(t)
+	w.judge()
+	fetched, told, blobs := w.watch.fetched, len(w.watch.told), w.vault.opened
+	if fetched == 0 || told == 0 {
+		t.Fatalf("fetched %d, told %d", fetched, told)
+	}
+	w.now = w.now.Add(7 * time.Hour)
+	w.judge()
+	// What runs is looked for, and not read.
+	if w.watch.fetched != fetched || len(w.watch.told) != told || w.vault.opened > blobs+1 || w.watch.asked != 1 {
+		t.Errorf("fetched %d more, told %d more, opened %d blobs more, asked to tell %d times",
+			w.watch.fetched-fetched, len(w.watch.told)-told, w.vault.opened-blobs, w.watch.asked)
+	}
+	p := w.plan("prod/data/cache")
+	if p.Chosen.Review == "" || p.Chosen.Reviewed != upgrade.ReviewOpen {
+		t.Errorf("the plan does not know the review: %+v", p.Chosen)
+	}
+}
+
+// TestDiesBeforeItTells: what was opened is told by whoever judges next.
+func TestDiesBeforeItTells(t *testing.T) {
+	w := redisWorld(t)
+	w.watch.silent = errors.New("the process dies here")
+	if _, err := w.JudgeAll(w.ctx); !errors.Is(err, w.watch.silent) {
+		t.Fatalf("it did not die: %v", err)
+	}
+	w.watch.silent = nil
+	w.restart()
+	w.now = w.now.Add(time.Hour)
+	w.judge()
+	if len(w.watch.told) != 1 || w.watch.told[0].Kind != watch.AdvisoryOpened {
+		t.Errorf("told %+v", w.watch.told)
+	}
+}
+
+// TestSignedWhileUpstreamIsDown: that an archive cannot be had for a while takes
+// no sign-off away.
+func TestSignedWhileUpstreamIsDown(t *testing.T) {
+	w := redisWorld(t)
+	w.judge()
+	ups, err := w.Upgrades(w.ctx, ann, upgrade.UpgradeFilter{Open: true})
+	w.ok(err)
+	r, err := w.Review(w.ctx, ann, ups[0].Review)
+	w.ok(err)
+	answers := map[string]string{}
+	for _, item := range r.Checklist {
+		answers[item.ID] = "done"
+	}
+	_, err = w.SignReview(w.ctx, ann, r.Digest, upgrade.Sign{Role: upgrade.Reviewer, Accept: true, Answers: answers})
+	w.ok(err)
+	w.watch.down = true
+	// Something that makes another review necessary comes while it is down.
+	w.watch.notes = append(w.watch.notes, watch.Note{Key: "n", Chart: "cache", Version: "1.2.0", Title: "1.2.0", Text: "You must drain the nodes before upgrading", Digest: "sha256:1"})
+	w.judge()
+	u, err := w.Upgrade(w.ctx, ann, ups[0].ID)
+	w.ok(err)
+	if u.State != upgrade.Reviewed || u.Review != r.Digest {
+		t.Errorf("%+v", u)
+	}
+	w.watch.down = false
+	w.judge()
+	if u, err = w.Upgrade(w.ctx, ann, ups[0].ID); err != nil || u.State != upgrade.Seen || u.Review == r.Digest {
+		t.Errorf("what is asked now was not signed: %+v %v", u, err)
+	}
+}
+
+// TestMaskedImages: an image whose name is not known is unknown, and not left out.
+func TestMaskedImages(t *testing.T) {
+	w := redisWorld(t)
+	w.watch.versions = nil
+	w.publishes("1.0.0", "6.2.6", morning, nil)
+	w.runs("prod/data/cache", "1.0.0", nil, func(d *watch.Deployment) {
+		d.Tool, d.Values, d.Unresolved = "flux", []byte(`{"image":{"tag":"***"}}`), []string{"the rest is not known"}
+	})
+	w.judge()
+	a := w.assessment("prod/data/cache")
+	if len(a.Unknown) != 1 || !strings.Contains(a.Unknown[0].Why, "masked") || a.NotJudged != "" || a.Images != 1 {
+		t.Errorf("%+v, %d images, %s", a.Unknown, a.Images, a.NotJudged)
+	}
+	if !strings.Contains(strings.Join(a.Doubts, "; "), "the rest is not known") {
+		t.Errorf("doubts %v", a.Doubts)
+	}
+}

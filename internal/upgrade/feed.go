@@ -324,6 +324,7 @@ func (s *Service) difference(ctx context.Context, f Feed, is advisory.Pack, out 
 	}
 	was, err := s.openPack(ctx, f)
 	if err != nil {
+		out.Added = is.Snapshot().Records // nothing of it is known to have been there
 		return err
 	}
 	out.Added, out.Removed = is.Since(was)

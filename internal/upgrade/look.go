@@ -82,6 +82,13 @@ func (is *state) look(images, repositories []string, name, version string) found
 	return out
 }
 
+// hide notes images of which not even the name is known.
+func (out *found) hide(images []string) {
+	for _, ref := range images {
+		out.unknown = append(out.unknown, UnknownImage{Image: ref, Why: "its name holds a masked value"})
+	}
+}
+
 // add notes that an advisory is open; the same one on the same component is one
 // finding, whatever images it is in.
 func (out *found) add(kind FindingKind, o advisory.Open) *Finding {

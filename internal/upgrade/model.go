@@ -374,7 +374,7 @@ type Exposed struct {
 	Kind        FindingKind       `json:"kind"`
 	Opened      time.Time         `json:"opened"`          // when we first knew
 	Closed      time.Time         `json:"closed,omitzero"` // zero while it is open
-	How         string            `json:"how,omitempty"`   // upgraded, gone, lifted, withdrawn
+	How         string            `json:"how,omitempty"`   // upgraded, gone; waived, not_affected, fixed: by a waiver or a VEX statement
 	Deadline    time.Time         `json:"deadline,omitzero"`
 }
 

@@ -23,7 +23,6 @@ const maxOptions = 8
 // option is a version that a deployment could move to, compared.
 type option struct {
 	deployment.Published
-	bytes bytesOf
 	pair  *pair // nil where it could not be compared
 	found found // what would be open
 	why   string
@@ -68,7 +67,7 @@ func newer(list []deployment.Published, current string) []deployment.Published {
 
 // weigh compares the versions that a deployment could move to with what it
 // runs. The error is our own; a version that cannot be had or rendered says so.
-func (s *Service) weigh(ctx context.Context, is *state, d *watch.Deployment, running bytesOf, versions []deployment.Published) ([]option, error) {
+func (s *Service) weigh(ctx context.Context, is *state, d *watch.Deployment, running *source, versions []deployment.Published) ([]option, error) {
 	out := make([]option, 0, len(versions))
 	for _, v := range versions {
 		o, err := s.option(ctx, is, d, running, v)
@@ -80,30 +79,59 @@ func (s *Service) weigh(ctx context.Context, is *state, d *watch.Deployment, run
 	return out, nil
 }
 
-func (s *Service) option(ctx context.Context, is *state, d *watch.Deployment, running bytesOf, v deployment.Published) (option, error) {
+func (s *Service) option(ctx context.Context, is *state, d *watch.Deployment, running *source, v deployment.Published) (option, error) {
 	o := option{Published: v}
-	archive, digest, err := s.watch.FetchArchive(ctx, v)
-	if ctx.Err() != nil {
-		return o, ctx.Err()
-	}
-	if err != nil {
-		o.why = "its archive could not be had: " + sayError(err)
-		return o, nil
-	}
-	o.bytes = bytesOf{digest, archive}
-	o.Archive = digest
-	if o.pair, err = s.compare(ctx, d, running, o.bytes); err != nil {
-		if _, ok := problem.As(err); !ok {
+	var err error
+	if o.pair, err = s.compare(ctx, d, running, s.published(v)); err != nil {
+		if _, ok := problem.As(err); !ok || ctx.Err() != nil {
 			return o, err
 		}
-		o.pair, o.why = nil, "it could not be compared: "+sayError(err)
+		o.pair, o.Archive, o.why = nil, "", "it could not be compared: "+sayError(err)
 		return o, nil
 	}
+	o.Archive = o.pair.archive
 	if !o.pair.known[1] {
 		o.why = "it does not render with these values: " + o.pair.reason
 	}
 	o.found = is.look(o.pair.images[1], repositories(d), d.Chart.Name, v.Version)
+	o.found.hide(o.pair.hidden[1])
 	return o, nil
+}
+
+// published is the archive of a version, fetched where it is not kept. One whose
+// digest is not known beforehand has a name that no other version has.
+func (s *Service) published(v deployment.Published) *source {
+	return &source{
+		name: v.Archive + " " + v.Upstream + " " + v.Project + " " + v.Version,
+		read: func(ctx context.Context) ([]byte, string, error) {
+			archive, name, err := s.watch.FetchArchive(ctx, v)
+			if p, ok := problem.As(err); ok {
+				err = problem.New(p.Kind, p.Rule, "its archive could not be had: %s", p.Message)
+			}
+			return archive, name, err
+		},
+	}
+}
+
+// running is the archive that a deployment was matched with; nil, and why, where
+// it is not had.
+func (s *Service) running(ctx context.Context, d *watch.Deployment) (*source, string, error) {
+	name := d.Match.Archive
+	if name == "" {
+		return nil, "its bytes are not had", nil
+	}
+	r, err := s.registry.OpenBlob(ctx, name)
+	if problem.KindOf(err) == problem.NotFound {
+		return nil, "its bytes are not had any more", nil
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	r.Close()
+	return &source{name, func(ctx context.Context) ([]byte, string, error) {
+		b, err := s.readBlob(ctx, name)
+		return b, name, err
+	}}, "", nil
 }
 
 // repositories are the addresses that a deployment's chart is known to come

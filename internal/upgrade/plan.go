@@ -245,12 +245,35 @@ func (s *Service) Plans(ctx context.Context, c audit.Caller) ([]Plan, error) {
 	return s.store.Plans(ctx)
 }
 
-// Plan is the newest plan of a deployment, or the one with a digest.
+// Plan is the newest plan of a deployment, or the one with a digest, with the
+// reviews that its candidates have now.
 func (s *Service) Plan(ctx context.Context, c audit.Caller, deploymentOrDigest string) (Plan, error) {
 	if err := s.may(ctx, c, access.WatchRead); err != nil {
 		return Plan{}, err
 	}
-	return s.store.Plan(ctx, deploymentOrDigest)
+	p, err := s.store.Plan(ctx, deploymentOrDigest)
+	if err != nil {
+		return Plan{}, err
+	}
+	reviews, err := s.store.ListReviews(ctx, ReviewFilter{Deployment: p.Deployment})
+	if err != nil {
+		return Plan{}, err
+	}
+	for _, c := range slices.Concat([]*Candidate{p.Chosen, p.Newest}, pointers(p.Candidates)) {
+		i := slices.IndexFunc(reviews, func(r Review) bool { return c != nil && r.To.Version == c.Version && r.From.Version == p.From })
+		if i >= 0 {
+			c.Review, c.Reviewed = reviews[i].Digest, reviews[i].State
+		}
+	}
+	return p, nil
+}
+
+func pointers[T any](list []T) []*T {
+	out := make([]*T, len(list))
+	for i := range list {
+		out[i] = &list[i]
+	}
+	return out
 }
 
 // AcceptPlan takes the slot of a deployment's newest plan for its upgrade. The

@@ -231,12 +231,13 @@ type Watch interface {
 	// those that its source serves now, which are kept then. Unavailable when
 	// they cannot be had.
 	FetchArchive(ctx context.Context, v deployment.Published) (archive []byte, digest string, err error)
-	// VersionNotes are what sources say of a version.
-	VersionNotes(ctx context.Context, v deployment.Published) ([]watch.Note, error)
+	// ChartNotes are what sources say of the versions of a chart, the newest
+	// thousand. Cost: one query.
+	ChartNotes(ctx context.Context, upstream, chart string) ([]watch.Note, error)
 	// Tell records events once each by key, and routes tell them.
 	Tell(ctx context.Context, events []watch.Event) error
-	// Changes names the present state of deployments and versions: another text
-	// when one of them changed. Cost: a few rows.
+	// Changes names the present state of deployments and of what is published:
+	// another text when one of them changed. Cost: the imports and upstreams.
 	Changes(ctx context.Context) (string, error)
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/chartkeep/chartkeep/internal/access"
 	"github.com/chartkeep/chartkeep/internal/audit"
+	"github.com/chartkeep/chartkeep/internal/decision"
 )
 
 // maxExposures bounds the list of the longest exposures.
@@ -79,11 +80,14 @@ func (m *measuring) add(e Exposed) {
 	if end.IsZero() {
 		end = m.now
 	}
-	// A finding that was lifted was no exposure: somebody said that it does no
-	// harm. It counts as an alert that turned out wrong.
-	if e.How == "lifted" {
+	switch {
+	case e.How == decision.NotAffected:
+		// Somebody says that it does no harm: it was no exposure, and the alert
+		// was wrong.
 		m.wrong++
-	} else if !e.Closed.IsZero() {
+	case e.How == decision.Waived || e.How == decision.Fixed:
+		// It was let be, or was fixed elsewhere: nothing was closed here.
+	case !e.Closed.IsZero():
 		row.Closed++
 		m.spans[env] = append(m.spans[env], e.Closed.Sub(e.Opened))
 		switch {
@@ -92,7 +96,7 @@ func (m *measuring) add(e Exposed) {
 		case !e.Closed.After(e.Deadline):
 			row.OnTime++
 		}
-	} else if !e.Deadline.IsZero() && e.Deadline.Before(m.now) {
+	case !e.Deadline.IsZero() && e.Deadline.Before(m.now):
 		row.OpenLate++
 	}
 	m.week(e, end)
@@ -116,7 +120,7 @@ func (m *measuring) week(e Exposed, end time.Time) {
 				w.Late++
 			}
 		}
-		if !e.Closed.IsZero() && e.How != "lifted" && !e.Closed.Before(w.Start) && e.Closed.Before(until) {
+		if !e.Closed.IsZero() && (e.How == "upgraded" || e.How == Gone) && !e.Closed.Before(w.Start) && e.Closed.Before(until) {
 			w.Closed++
 			if !e.Deadline.IsZero() && !e.Closed.After(e.Deadline) {
 				w.OnTime++

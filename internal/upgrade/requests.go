@@ -141,7 +141,7 @@ type Practice struct {
 	Environments []PracticeRow  `json:"environments"`
 	Weeks        []PracticeWeek `json:"weeks"`
 	ReviewTime   PracticeTime   `json:"review_time"`  // from first seen to signed
-	WrongAlerts  int            `json:"wrong_alerts"` // findings lifted as not affected, and events marked wrong
+	WrongAlerts  int            `json:"wrong_alerts"` // findings of which a VEX statement said that they do no harm
 	Alerts       int            `json:"alerts"`
 	Exposures    []Exposed      `json:"exposures"` // the longest, at most 100
 }

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -73,29 +75,66 @@ func (s *Service) review(ctx context.Context, is *state, d *watch.Deployment, j 
 	if err != nil {
 		return Review{}, err
 	}
+	running, from, err := j.running.bytes(ctx)
+	if err != nil {
+		return Review{}, err
+	}
 	a := &j.assessment
 	r := Review{
 		Deployment: d.Key, Chart: d.Chart.Name, Made: a.At, Inputs: a.Inputs, State: ReviewOpen, Signoffs: []Signoff{},
 		Closed: []Finding{}, Introduced: []Finding{}, Remaining: []Finding{}, Unknown: []UnknownImage{}, Notes: []NoteHints{},
 		Doubts: []string{}, Checklist: []ChecklistItem{}, Roles: []SignRole{Reviewer},
 	}
-	r.From = Side{Version: d.Chart.Version, Archive: j.running.digest, Upstream: d.Match.Upstream, Project: d.Match.Project, Images: distinct(d.Images)}
+	r.From = Side{Version: d.Chart.Version, Archive: from, Upstream: d.Match.Upstream, Project: d.Match.Project, Images: distinct(d.Images)}
 	r.To = Side{Version: v.Version, Archive: name, Upstream: v.Upstream, Project: v.Project, FirstSeen: v.FirstSeen}
-	if from, err := versionOf(j.versions, d.Chart.Version, d); err == nil {
-		r.From.FirstSeen = from.FirstSeen
+	if was, err := versionOf(j.versions, d.Chart.Version, d); err == nil {
+		r.From.FirstSeen = was.FirstSeen
 	}
-	o := option{Published: v, bytes: bytesOf{name, archive}}
-	if err := s.compareFully(ctx, is, d, j, &o, &r); err != nil {
+	o := option{Published: v}
+	if err := s.compareFully(is, d, running, archive, &o, &r); err != nil {
 		return Review{}, err
 	}
 	r.sort(is, j, &o)
-	if err := s.notes(ctx, j, d, &r, archive); err != nil {
+	published, versions, err := s.notesBetween(ctx, j, &v)
+	if err != nil {
+		return Review{}, err
+	}
+	if err := r.read(archive, published, versions); err != nil {
 		return Review{}, err
 	}
 	r.weighDoubts(j)
 	r.conclude(&o)
 	r.ask()
 	return r, r.seal()
+}
+
+// grounds names everything that a review of an option would be made from, so
+// that it need not be made again to learn that it comes to the same: what is
+// open before and after, archives and values, policy, and texts. Cost: one query.
+func (s *Service) grounds(ctx context.Context, j *judged, o *option) (string, error) {
+	d := j.subject.d
+	published, _, err := s.notesBetween(ctx, j, &o.Published)
+	if err != nil {
+		return "", err
+	}
+	h := sha256.New()
+	fmt.Fprintf(h, "%s\n%s\n%s\n", pairKey(d, j.running.key(), o.Archive), j.assessment.Inputs.Policy.Digest, d.Key)
+	for _, f := range j.assessment.Findings {
+		fmt.Fprintf(h, "now %s %s %d %t\n", f.Key, f.Severity, f.Decision.Deadline.Unix(), o.closes(&f))
+	}
+	for _, f := range j.assessment.Lifted {
+		fmt.Fprintf(h, "lifted %s\n", f.Key)
+	}
+	for _, key := range o.found.keys() {
+		fmt.Fprintf(h, "then %s\n", key)
+	}
+	for _, u := range o.found.unknown {
+		fmt.Fprintf(h, "unknown %s\n", u.Image)
+	}
+	for _, n := range published {
+		fmt.Fprintf(h, "note %s %s\n", n.Version, n.Digest)
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 // versionOf finds a published version of a chart.
@@ -114,27 +153,17 @@ func versionOf(list []deployment.Published, version string, d *watch.Deployment)
 	return deployment.Published{}, p.Suggest("chartkeep deployment show %s", d.Key)
 }
 
-// compareFully compares what runs with the version, with all texts.
-func (s *Service) compareFully(ctx context.Context, is *state, d *watch.Deployment, j *judged, o *option, r *Review) error {
+// compareFully compares what runs, nil where that is not had, with the version,
+// with all texts.
+func (s *Service) compareFully(is *state, d *watch.Deployment, running, archive []byte, o *option, r *Review) error {
 	opt, err := s.options(d)
 	if err != nil {
 		return err
 	}
-	old := j.running.archive
-	if old == nil {
-		// What runs is not had: the new version is compared with itself, and
-		// what that leaves open is a doubt and a large effort.
-		old = o.bytes.archive
-	}
-	if r.Compared, err = manifest.CompareCharts(old, o.bytes.archive, opt); err != nil {
+	if o.pair, r.Compared, err = compared(running, archive, opt); err != nil {
 		return err
 	}
-	o.pair = pairOf(&r.Compared)
-	if j.running.archive == nil {
-		if o.pair, err = alone(1, o.bytes.archive, opt); err != nil {
-			return err
-		}
-		r.Compared.Effort, r.Compared.Undo = o.pair.effort, manifest.Undo{Verdict: manifest.UndoUnknown, Reasons: []manifest.Obstacle{}}
+	if running == nil {
 		r.doubt("the archive of what runs is not had: nothing could be compared with it")
 	}
 	r.To.Images = o.pair.images[1]
@@ -145,12 +174,10 @@ func (s *Service) compareFully(ctx context.Context, is *state, d *watch.Deployme
 		r.From.Images = append([]string{}, o.pair.images[0]...)
 	}
 	o.found = is.look(r.To.Images, repositories(d), d.Chart.Name, o.Version)
+	o.found.hide(o.pair.hidden[1])
 	o.found.addChart(OfPosture, o.pair.posture[1])
 	if !o.pair.known[1] {
 		r.doubt("the new version does not render with these values: " + o.pair.reason)
-	}
-	if o.pair.masked {
-		r.doubt("an image's name holds a masked value: it is not known")
 	}
 	return nil
 }
@@ -180,7 +207,7 @@ func (r *Review) sort(is *state, j *judged, o *option) {
 	}
 	for _, key := range o.found.keys() {
 		f := o.found.byKey[key]
-		if now[key] || lifted[key] || f.Kind == OfPosture && j.running.archive == nil {
+		if now[key] || lifted[key] || f.Kind == OfPosture && j.running == nil {
 			continue
 		}
 		is.decide(f, o.found.open[key], j.subject, time.Time{})
@@ -197,37 +224,53 @@ func (r *Review) sort(is *state, j *judged, o *option) {
 	}
 }
 
-// notes reads what is written about the versions between, newest first: in
-// the archive's changelog and annotations, and in what sources publish.
-func (s *Service) notes(ctx context.Context, j *judged, d *watch.Deployment, r *Review, archive []byte) error {
-	between := map[string]deployment.Published{}
-	_, from := chart.LenientVersion(d.Chart.Version)
-	_, to := chart.LenientVersion(r.To.Version)
-	var order []deployment.Published
+// between are the versions that a move passes, the newest first, by their
+// identity.
+func between(j *judged, from, to string) []string {
+	_, low := chart.LenientVersion(from)
+	_, high := chart.LenientVersion(to)
+	var out []string
 	for _, p := range j.versions {
 		key, at := chart.LenientVersion(p.Version)
-		if key == "" || p.Earlier || at <= from || at > to || len(order) >= maxNoteVersions {
-			continue
-		}
-		if _, seen := between[key]; !seen {
-			between[key] = p
-			order = append(order, p)
+		if key != "" && !p.Earlier && at > low && at <= high && !slices.Contains(out, key) && len(out) < maxNoteVersions {
+			out = append(out, key)
 		}
 	}
+	return out
+}
+
+// notesBetween are what sources say of the versions that a move passes, in the
+// order of the versions. What was read from archives is left out: the new
+// archive has all of it.
+func (s *Service) notesBetween(ctx context.Context, j *judged, to *deployment.Published) ([]watch.Note, []string, error) {
+	d := j.subject.d
+	versions := between(j, d.Chart.Version, to.Version)
+	list, err := s.watch.ChartNotes(ctx, to.Upstream, d.Chart.Name)
+	if err != nil {
+		return nil, nil, err
+	}
+	by := map[string][]watch.Note{}
+	for _, n := range list {
+		if key, _ := chart.LenientVersion(n.Version); !strings.HasPrefix(n.Key, "archive:") && slices.Contains(versions, key) {
+			by[key] = append(by[key], n)
+		}
+	}
+	var out []watch.Note
+	for _, key := range versions {
+		out = append(out, by[key]...)
+	}
+	return out, versions, nil
+}
+
+// read reads what is written about the versions between: in the archive's
+// changelog and annotations, and in what sources publish.
+func (r *Review) read(archive []byte, published []watch.Note, versions []string) error {
 	read := readNotes{review: r}
-	if err := read.archive(archive, between); err != nil {
+	if err := read.archive(archive, versions); err != nil {
 		return err
 	}
-	for _, p := range order {
-		list, err := s.watch.VersionNotes(ctx, p)
-		if err != nil {
-			return err
-		}
-		for _, n := range list {
-			if !strings.HasPrefix(n.Key, "archive:") { // those were read from the archive itself
-				read.text(p.Version, cmp.Or(n.Title, "notes of "+p.Version), n.URL, n.Text)
-			}
-		}
+	for _, n := range published {
+		read.text(n.Version, cmp.Or(n.Title, "notes of "+n.Version), n.URL, n.Text)
 	}
 	if !read.any {
 		r.doubt("no release notes of the versions between are known")
@@ -271,7 +314,7 @@ func (n *readNotes) add(version, source, url, text string, hints []notes.Hint) {
 
 // archive reads the changelog of an archive, of all versions between, and the
 // annotations of its Chart.yaml.
-func (n *readNotes) archive(archive []byte, between map[string]deployment.Published) error {
+func (n *readNotes) archive(archive []byte, versions []string) error {
 	var log []byte
 	a, err := chart.OpenEach(bytes.NewReader(archive), chart.DefaultLimits(), func(path string, content []byte) {
 		if strings.EqualFold(path, "CHANGELOG.md") {
@@ -298,7 +341,7 @@ func (n *readNotes) archive(archive []byte, between map[string]deployment.Publis
 	}
 	for _, rel := range list {
 		key, _ := chart.LenientVersion(rel.Version)
-		if _, ok := between[key]; ok {
+		if slices.Contains(versions, key) {
 			n.any = true
 			n.unread("changelog in the archive", rel)
 			n.add(rel.Version, "changelog in the archive", "", string(log), rel.Hints)

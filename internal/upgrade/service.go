@@ -38,17 +38,22 @@ type Service struct {
 	log      *slog.Logger
 	now      func() time.Time
 
-	wake  chan struct{} // something became due in this process
-	mind  mind
-	shelf shelf
-	lists lists
+	wake   [duties]chan struct{} // something became due in this process, by duty
+	mind   mind
+	shelf  shelf
+	lists  lists
+	looked looked
+	told   told
 }
 
 // New makes a service. It does nothing by itself: see Work.
 func New(cfg Config) *Service {
 	s := &Service{
 		store: cfg.Store, watch: cfg.Watch, registry: cfg.Registry, mirrors: cfg.Mirrors, desk: cfg.Desk, base: cfg.Base,
-		feeds: cfg.Feeds, render: cfg.Render, log: cfg.Log, now: cfg.Now, wake: make(chan struct{}, 1),
+		feeds: cfg.Feeds, render: cfg.Render, log: cfg.Log, now: cfg.Now,
+	}
+	for i := range s.wake {
+		s.wake[i] = make(chan struct{}, 1)
 	}
 	if s.now == nil {
 		s.now = time.Now
@@ -79,8 +84,10 @@ func (s *Service) event(c audit.Caller, name audit.Name, action access.Action) a
 
 // nudge tells Work that something may be due.
 func (s *Service) nudge() {
-	select {
-	case s.wake <- struct{}{}:
-	default:
+	for _, wake := range s.wake {
+		select {
+		case wake <- struct{}{}:
+		default:
+		}
 	}
 }

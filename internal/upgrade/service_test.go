@@ -134,6 +134,9 @@ type fleet struct {
 	told        []watch.Event
 	changes     int
 	fetched     int
+	asked       int   // to tell
+	silent      error // of Tell
+	down        bool  // nothing can be fetched
 }
 
 func (f *fleet) AllDeployments(_ context.Context, each func(watch.Deployment) error) error {
@@ -166,16 +169,19 @@ func (f *fleet) FetchArchive(_ context.Context, v deployment.Published) ([]byte,
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.fetched++
+	if f.down {
+		return nil, "", problem.New(problem.Unavailable, "remote-refused", "nobody listens there")
+	}
 	if b, ok := f.archives[v.Archive]; ok {
 		return b, v.Archive, nil
 	}
 	return nil, "", problem.New(problem.Unavailable, "remote-refused", "nobody listens there")
 }
 
-func (f *fleet) VersionNotes(_ context.Context, v deployment.Published) ([]watch.Note, error) {
+func (f *fleet) ChartNotes(_ context.Context, _, chart string) ([]watch.Note, error) {
 	var out []watch.Note
 	for _, n := range f.notes {
-		if n.Chart == v.Chart && n.Version == v.Version {
+		if n.Chart == chart {
 			out = append(out, n)
 		}
 	}
@@ -185,6 +191,10 @@ func (f *fleet) VersionNotes(_ context.Context, v deployment.Published) ([]watch
 func (f *fleet) Tell(_ context.Context, events []watch.Event) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.asked++
+	if f.silent != nil {
+		return f.silent
+	}
 	for _, e := range events {
 		if !slices.ContainsFunc(f.told, func(o watch.Event) bool { return o.Key == e.Key }) {
 			f.told = append(f.told, e)
@@ -200,6 +210,7 @@ func (f *fleet) Changes(context.Context) (string, error) { return fmt.Sprint(f.c
 type vault struct {
 	mu     sync.Mutex
 	blobs  map[string][]byte
+	opened int
 	denied map[string]access.Action // by principal
 }
 
@@ -225,6 +236,7 @@ func (v *vault) KeepBlob(_ context.Context, r io.Reader) (string, int64, error) 
 func (v *vault) OpenBlob(_ context.Context, name string) (io.ReadCloser, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	v.opened++
 	b, ok := v.blobs[name]
 	if !ok {
 		return nil, problem.New(problem.NotFound, "blob", "there is no blob %s", name)

@@ -94,7 +94,7 @@ func (s *Service) tellUpgrade(ctx context.Context, r *Review) error {
 		if err != nil {
 			return err
 		}
-		if err := s.advance(ctx, u, r, &p); err != nil {
+		if err := s.advance(ctx, u, u.Owner, r, &p); err != nil {
 			return err
 		}
 	}

@@ -23,30 +23,41 @@ const (
 )
 
 // Work reads feeds that are due, judges all deployments anew when what they are
-// judged from has changed, and brings tickets up to date, until ctx ends.
-// Several processes may do so: what each writes is the same.
+// judged from has changed, and brings tickets up to date, until ctx ends. None
+// of the three waits for another: a feed or a tracker that answers slowly holds
+// up no judgement. Several processes may do so: what each writes is the same.
 func (s *Service) Work(ctx context.Context) {
-	look := time.NewTicker(lookEvery)
-	defer look.Stop()
 	var last progress
-	for {
-		if _, err := s.ReadFeeds(ctx); err != nil && ctx.Err() == nil {
-			s.log.ErrorContext(ctx, "read the feeds that are due", "error", err)
-		}
-		if err := s.keepUp(ctx, &last); err != nil && ctx.Err() == nil {
-			s.log.ErrorContext(ctx, "judge deployments", "error", err)
-		}
-		if _, err := s.SettleTickets(ctx); err != nil && ctx.Err() == nil {
-			s.log.ErrorContext(ctx, "bring tickets up to date", "error", err)
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-look.C:
-		case <-s.wake:
-		}
+	var running sync.WaitGroup
+	for i, duty := range [duties]struct {
+		what string
+		do   func() error
+	}{
+		{"read the feeds that are due", func() error { _, err := s.ReadFeeds(ctx); return err }},
+		{"judge deployments", func() error { return s.keepUp(ctx, &last) }},
+		{"bring tickets up to date", func() error { _, err := s.SettleTickets(ctx); return err }},
+	} {
+		running.Go(func() {
+			look := time.NewTicker(lookEvery)
+			defer look.Stop()
+			for {
+				if err := duty.do(); err != nil && ctx.Err() == nil {
+					s.log.ErrorContext(ctx, duty.what, "error", err)
+				}
+				select {
+				case <-ctx.Done():
+					return
+				case <-look.C:
+				case <-s.wake[i]:
+				}
+			}
+		})
 	}
+	running.Wait()
 }
+
+// duties is how many things Work does beside one another.
+const duties = 3
 
 // progress is what was judged last.
 type progress struct {
@@ -173,15 +184,15 @@ func (s *Service) judgeOne(ctx context.Context, is *state, d *watch.Deployment, 
 	if err != nil {
 		return err
 	}
-	lifted := map[string]bool{}
+	lifted := map[string]string{}
 	for _, f := range j.assessment.Lifted {
-		lifted[f.Key] = true
+		lifted[f.Key] = f.Decision.Lifted.Status
 	}
 	moved := ran != "" && ran != d.Chart.Version
-	opened, _, err := s.store.SyncExposures(ctx, d.Key, j.assessment.exposed(), func(e Exposed) string {
+	_, _, err = s.store.SyncExposures(ctx, d.Key, j.assessment.exposed(), func(e Exposed) string {
 		switch {
-		case lifted[e.Key]:
-			return "lifted"
+		case lifted[e.Key] != "":
+			return lifted[e.Key]
 		case moved:
 			return "upgraded"
 		}
@@ -199,31 +210,34 @@ func (s *Service) judgeOne(ctx context.Context, is *state, d *watch.Deployment, 
 	if err := s.follow(ctx, is, d, j, &p); err != nil {
 		return err
 	}
-	return s.watch.Tell(ctx, s.events(d, j, &p, opened, first))
+	return s.tell(ctx, j, &p, first)
 }
 
 // follow brings the stories of a deployment up to date: an upgrade that was
 // made is verified, the version that the plan chose is seen, and reviewed.
 func (s *Service) follow(ctx context.Context, is *state, d *watch.Deployment, j *judged, p *Plan) error {
-	open, err := s.store.ListUpgrades(ctx, UpgradeFilter{Deployment: d.Key, Open: true})
+	list, err := s.store.ListUpgrades(ctx, UpgradeFilter{Deployment: d.Key})
 	if err != nil {
 		return err
 	}
+	propose := p.Chosen != nil && (p.Action == ActUpgrade || p.Action == ActCadence)
 	_, at := chart.LenientVersion(d.Chart.Version)
-	for _, u := range open {
+	for _, u := range list {
 		_, to := chart.LenientVersion(u.To)
 		switch {
+		case u.State == Dismissed && propose && u.To == p.Chosen.Version && u.DismissedUntil.After(s.now()):
+			propose = false
+		case !u.State.Open():
 		case u.To == d.Chart.Version:
-			if err := s.verify(ctx, u, j); err != nil {
-				return err
-			}
+			err = s.verify(ctx, u, j)
 		case at >= to:
-			if err := s.end(ctx, u, Superseded, "it runs "+d.Chart.Version+" now"); err != nil {
-				return err
-			}
+			err = s.end(ctx, u, Superseded, "it runs "+d.Chart.Version+" now")
+		}
+		if err != nil {
+			return err
 		}
 	}
-	if p.Chosen == nil || p.Action != ActUpgrade && p.Action != ActCadence {
+	if !propose {
 		return nil
 	}
 	return s.propose(ctx, is, d, j, p)
@@ -233,15 +247,6 @@ func (s *Service) follow(ctx context.Context, is *state, d *watch.Deployment, j 
 // review, and notes what it waits for.
 func (s *Service) propose(ctx context.Context, is *state, d *watch.Deployment, j *judged, p *Plan) error {
 	now := s.now()
-	before, err := s.store.ListUpgrades(ctx, UpgradeFilter{Deployment: d.Key})
-	if err != nil {
-		return err
-	}
-	for _, u := range before {
-		if u.To == p.Chosen.Version && u.State == Dismissed && u.DismissedUntil.After(now) {
-			return nil
-		}
-	}
 	u, err := s.store.PutUpgrade(ctx, Upgrade{
 		Deployment: d.Key, Chart: d.Chart.Name, From: d.Chart.Version, To: p.Chosen.Version, Archive: p.Chosen.Archive, State: Seen, Since: now,
 		WaitsFor: "a review", Owner: d.Owner, Deadline: p.Deadline, Due: p.Due, Security: p.Action == ActUpgrade,
@@ -250,18 +255,67 @@ func (s *Service) propose(ctx context.Context, is *state, d *watch.Deployment, j
 	if err != nil {
 		return err
 	}
-	r, err := s.review(ctx, is, d, j, p.Chosen.Version)
-	if err == nil {
-		r, err = s.putReview(ctx, r)
-	}
-	if p, ok := problem.As(err); ok && p.Kind != problem.Internal {
-		s.log.WarnContext(ctx, "a version could not be reviewed", "deployment", d.Key, "version", u.To, "error", err)
-		err = nil
-	}
+	r, err := s.reviewChosen(ctx, is, d, j, &u)
 	if err != nil {
 		return err
 	}
-	return s.advance(ctx, u, &r, p)
+	return s.advance(ctx, u, d.Owner, &r, p)
+}
+
+// reviewChosen is the review of an upgrade: the one that is there, when nothing
+// that it was made from has changed since this process looked; else one that is
+// made now. Where none can be made, such as while an upstream is down, the one
+// that is there stays, with its sign-offs.
+func (s *Service) reviewChosen(ctx context.Context, is *state, d *watch.Deployment, j *judged, u *Upgrade) (Review, error) {
+	i := slices.IndexFunc(j.options, func(o option) bool { return o.Version == u.To })
+	if i < 0 {
+		return Review{}, fmt.Errorf("review %s for %s: it was not compared", u.To, u.Deployment)
+	}
+	grounds, err := s.grounds(ctx, j, &j.options[i])
+	if err != nil {
+		return Review{}, err
+	}
+	if s.looked.same(d.Key, grounds) && u.Review != "" {
+		return s.store.Review(ctx, u.Review)
+	}
+	r, err := s.review(ctx, is, d, j, u.To)
+	if err == nil {
+		r, err = s.putReview(ctx, r)
+	}
+	p, ok := problem.As(err)
+	switch {
+	case err == nil:
+		s.looked.keep(d.Key, grounds)
+		return r, nil
+	case !ok || p.Kind == problem.Internal:
+		return Review{}, err
+	}
+	s.log.WarnContext(ctx, "a version could not be reviewed", "deployment", d.Key, "version", u.To, "error", err)
+	if u.Review == "" {
+		return Review{}, nil
+	}
+	return s.store.Review(ctx, u.Review)
+}
+
+// looked are the grounds of the present review of each deployment.
+type looked struct {
+	mu      sync.Mutex
+	grounds map[string]string
+}
+
+func (l *looked) same(key, grounds string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.grounds[key] == grounds
+}
+
+func (l *looked) keep(key, grounds string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.grounds == nil {
+		l.grounds = map[string]string{}
+	}
+	l.grounds[key] = grounds
 }
 
 // putReview keeps a review, unless the present one of the same move comes to the
@@ -279,9 +333,9 @@ func (s *Service) putReview(ctx context.Context, r Review) (Review, error) {
 
 // advance writes what the review and the plan mean for an upgrade, if that is
 // something new.
-func (s *Service) advance(ctx context.Context, u Upgrade, r *Review, p *Plan) error {
+func (s *Service) advance(ctx context.Context, u Upgrade, owner string, r *Review, p *Plan) error {
 	is := u
-	is.Deadline, is.Due, is.Security, is.Owner = p.Deadline, p.Due, p.Action == ActUpgrade, u.Owner
+	is.Deadline, is.Due, is.Security, is.Owner = p.Deadline, p.Due, p.Action == ActUpgrade, owner
 	is.Late = !is.Due.IsZero() && is.Due.Before(s.now()) && is.Security
 	if r.Digest != "" {
 		is.Review = r.Digest
@@ -320,7 +374,7 @@ func (s *Service) advance(ctx context.Context, u Upgrade, r *Review, p *Plan) er
 
 // same reports whether two states of an upgrade say the same.
 func same(a, b *Upgrade) bool {
-	return a.State == b.State && a.WaitsFor == b.WaitsFor && a.Review == b.Review && a.Late == b.Late && a.Security == b.Security &&
+	return a.State == b.State && a.WaitsFor == b.WaitsFor && a.Review == b.Review && a.Late == b.Late && a.Owner == b.Owner && a.Security == b.Security &&
 		a.Deadline.Equal(b.Deadline) && a.Due.Equal(b.Due) && len(a.Steps) == len(b.Steps)
 }
 

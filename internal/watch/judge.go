@@ -50,20 +50,20 @@ func (s *Service) ChartVersions(ctx context.Context, d Deployment) ([]deployment
 	return c.Versions(&d.Deployment), nil
 }
 
-// VersionNotes are the texts that sources of an upstream publish about a
-// version, newest first.
-func (s *Service) VersionNotes(ctx context.Context, p deployment.Published) ([]Note, error) {
-	if p.Upstream == "" {
+// ChartNotes are the texts that sources of an upstream publish about the
+// versions of a chart, the newest thousand; none for a chart of our own.
+func (s *Service) ChartNotes(ctx context.Context, upstream, chart string) ([]Note, error) {
+	if upstream == "" {
 		return nil, nil
 	}
-	u, err := s.store.Upstream(ctx, p.Upstream)
+	u, err := s.store.Upstream(ctx, upstream)
 	if problem.KindOf(err) == problem.NotFound {
 		return nil, nil // it is watched no more
 	}
 	if err != nil {
 		return nil, err
 	}
-	return s.store.Notes(ctx, u.ID, p.Chart, p.Version, 100)
+	return s.store.Notes(ctx, u.ID, chart, "", 1000)
 }
 
 // FetchArchive reads the bytes of a version: those that are kept, else those
@@ -138,23 +138,30 @@ func (s *Service) fetchNow(ctx context.Context, u *Upstream, v *VersionState) ([
 
 // Changes names the present state of deployments and of what is published: it is
 // another text when one of them changed. What people declare is in it as far as
-// this process took it. Cost: one event and the imports.
+// this process took it, and our own releases when their fingerprints are taken.
+// Cost: the imports, and the upstreams with their sources.
 func (s *Service) Changes(ctx context.Context) (string, error) {
-	last, err := s.store.Events(ctx, EventFilter{Limit: 1})
-	if err != nil {
-		return "", err
-	}
 	imports, err := s.store.Imports(ctx)
 	if err != nil {
 		return "", err
 	}
-	var at int64
-	if len(last) > 0 {
-		at = last[0].ID
+	ups, err := s.store.Upstreams(ctx)
+	if err != nil {
+		return "", err
 	}
-	out := fmt.Sprintf("%d %d", at, s.declared.Load())
+	own, err := s.store.FingerprintedTo(ctx)
+	if err != nil {
+		return "", err
+	}
+	var out strings.Builder
+	fmt.Fprintf(&out, "%d %d", own, s.declared.Load())
 	for _, i := range imports {
-		out += fmt.Sprintf(" %s@%d", i.Name, i.Time.UnixMilli())
+		fmt.Fprintf(&out, " %s@%d", i.Name, i.Time.UnixMilli())
 	}
-	return out, nil
+	for _, u := range ups {
+		for _, src := range u.Sources {
+			fmt.Fprintf(&out, " %d@%d", src.ID, src.Health.LastChange.UnixMilli())
+		}
+	}
+	return out.String(), nil
 }
