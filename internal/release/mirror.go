@@ -1,7 +1,6 @@
 package release
 
 import (
-	"bytes"
 	"context"
 	"io"
 	"strings"
@@ -10,7 +9,6 @@ import (
 	"github.com/chartkeep/chartkeep/internal/access"
 	"github.com/chartkeep/chartkeep/internal/audit"
 	"github.com/chartkeep/chartkeep/internal/chart"
-	"github.com/chartkeep/chartkeep/internal/digest"
 	"github.com/chartkeep/chartkeep/internal/index"
 	"github.com/chartkeep/chartkeep/internal/problem"
 )
@@ -216,38 +214,4 @@ func (s *Service) manifest(ctx context.Context, p *Project, rest, ref string) (M
 // for no right: it serves other rooms of this server. Cost: limit rows.
 func (s *Service) ReleasesAfter(ctx context.Context, logIndex int64, limit int) ([]Release, error) {
 	return s.store.ReleasesAfter(ctx, logIndex, limit)
-}
-
-// OpenKept opens an archive by its digest, whether it is released or was kept
-// by KeepArchive. Reading fails before the end when the bytes are not those of
-// the digest. It asks for no right: it serves other rooms of this server.
-func (s *Service) OpenKept(ctx context.Context, d string) (io.ReadCloser, error) {
-	f, err := s.blobs.Open(ctx, d)
-	if err != nil {
-		return nil, missing(err, d)
-	}
-	return struct {
-		io.Reader
-		io.Closer
-	}{digest.Verified(f, d), f}, nil
-}
-
-// KeepArchive stores an archive that is no release, durably and visible to no
-// repository, and returns its digest. It asks for no right: see OpenKept.
-func (s *Service) KeepArchive(ctx context.Context, archive []byte) (string, error) {
-	d := digest.SHA256(archive)
-	_, err := s.blobs.Stat(ctx, d)
-	if err == nil || problem.KindOf(err) != problem.NotFound {
-		return d, err
-	}
-	u, err := s.blobs.Begin(ctx)
-	if err != nil {
-		return "", err
-	}
-	defer u.Cancel()
-	if _, err := u.ReadFrom(bytes.NewReader(archive)); err != nil {
-		return "", err
-	}
-	_, _, err = u.Commit(ctx, d)
-	return d, err
 }

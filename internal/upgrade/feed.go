@@ -129,15 +129,10 @@ func kinds() string {
 
 // checkName checks the name of a feed, a window or a tracker.
 func checkName(what, name string) error {
-	ok := name != "" && len(name) <= 63 && name[0] != '-' && name[len(name)-1] != '-'
-	for i := 0; ok && i < len(name); i++ {
-		ok = name[i] >= 'a' && name[i] <= 'z' || name[i] >= '0' && name[i] <= '9' || name[i] == '-'
+	if p := watch.CheckName(what+"-name", "a "+what, name); p != nil {
+		return p
 	}
-	if ok {
-		return nil
-	}
-	return problem.New(problem.Invalid, what+"-name", "%.80q is not a name for a %s", name, what).
-		With("form", "1 to 63 lower-case letters, digits and hyphens between them")
+	return nil
 }
 
 // SetFeed changes where and how often a feed is read.

@@ -466,6 +466,10 @@ func statusRow(a *Summary, u *Upgrade, p *Plan, now time.Time) StatusRow {
 		}
 	}
 	r.Late = !a.Deadline.IsZero() && a.Deadline.Before(now)
+	if now.Sub(a.At) > 2*judgeEvery {
+		// What stands here may be true no more, and nothing says that it is.
+		r.WaitsFor = "a new judgement: the last one is of " + stamp(a.At) + ", and the server's log says why none came since"
+	}
 	return r
 }
 

@@ -257,6 +257,15 @@ func invalid(rule, format string, args ...any) *problem.Error {
 
 // checkName takes names that fit into URLs, commands and leaves.
 func checkName(name string) error {
+	if p := CheckName("name", "an upstream", name); p != nil {
+		return p.Suggest("name it after who publishes: airflow-helm")
+	}
+	return nil
+}
+
+// CheckName is what is wrong with a name that somebody gives to something, such
+// as "a feed"; nil for nothing.
+func CheckName(rule, what, name string) *problem.Error {
 	ok := name != "" && len(name) <= 63 && name[0] != '-' && name[len(name)-1] != '-'
 	for i := 0; ok && i < len(name); i++ {
 		ok = name[i] >= 'a' && name[i] <= 'z' || name[i] >= '0' && name[i] <= '9' || name[i] == '-'
@@ -264,8 +273,7 @@ func checkName(name string) error {
 	if ok {
 		return nil
 	}
-	return invalid("name", "%.80q is not a name for an upstream", name).
-		With("form", "1 to 63 lower-case letters, digits and hyphens between them").Suggest("name it after who publishes: airflow-helm")
+	return invalid(rule, "%.80q is not a name for %s", name, what).With("form", "1 to 63 lower-case letters, digits and hyphens between them")
 }
 
 func checkGlobs(globs []string) error {
