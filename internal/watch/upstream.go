@@ -257,7 +257,7 @@ func invalid(rule, format string, args ...any) *problem.Error {
 
 // checkName takes names that fit into URLs, commands and leaves.
 func checkName(name string) error {
-	if p := CheckName("name", "an upstream", name); p != nil {
+	if p := CheckName("upstream-name", "an upstream", name); p != nil {
 		return p.Suggest("name it after who publishes: airflow-helm")
 	}
 	return nil
@@ -273,7 +273,7 @@ func CheckName(rule, what, name string) *problem.Error {
 	if ok {
 		return nil
 	}
-	return invalid(rule, "%.80q is not a name for %s", name, what).With("form", "1 to 63 lower-case letters, digits and hyphens between them")
+	return problem.New(problem.Invalid, rule, "%.80q is not a name for %s", name, what).With("form", "1 to 63 lower-case letters, digits and hyphens between them")
 }
 
 func checkGlobs(globs []string) error {
