@@ -90,17 +90,19 @@ type Window struct {
 
 // Waiver lets a finding be for a time.
 type Waiver struct {
-	ID          int64     `json:"id"`
-	Finding     string    `json:"finding"`               // advisory id, alias, or rule
-	Deployments string    `json:"deployments,omitempty"` // glob of keys; "" all
-	Component   string    `json:"component,omitempty"`   // ecosystem/name; "" any
-	Reason      string    `json:"reason"`
-	RequestedBy string    `json:"requested_by"`
-	Requested   time.Time `json:"requested"`
-	ApprovedBy  string    `json:"approved_by,omitempty"` // another person; it counts from then
-	Approved    time.Time `json:"approved,omitzero"`
-	Expires     time.Time `json:"expires"`
-	Ended       time.Time `json:"ended,omitzero"` // taken back
+	ID              int64     `json:"id"`
+	Finding         string    `json:"finding"`               // advisory id, alias, or rule
+	Deployments     string    `json:"deployments,omitempty"` // glob of keys; "" all
+	Component       string    `json:"component,omitempty"`   // ecosystem/name; "" any
+	Reason          string    `json:"reason"`
+	RequestedBy     string    `json:"requested_by"`
+	RequestedByName string    `json:"requested_by_name,omitempty"`
+	Requested       time.Time `json:"requested"`
+	ApprovedBy      string    `json:"approved_by,omitempty"` // another person; it counts from then
+	ApprovedByName  string    `json:"approved_by_name,omitempty"`
+	Approved        time.Time `json:"approved,omitzero"`
+	Expires         time.Time `json:"expires"`
+	Ended           time.Time `json:"ended,omitzero"` // taken back
 }
 
 // PlanRow is a plan in a list, without what else could be done.

@@ -36,7 +36,8 @@ type Upgrade struct {
 type UpgradeStep struct {
 	Time     time.Time `json:"time"`
 	State    string    `json:"state"`
-	By       string    `json:"by"` // account id; "chartkeep" for ourselves
+	By       string    `json:"by"`                // account id; "chartkeep" for ourselves
+	ByName   string    `json:"by_name,omitempty"` // of the account then
 	Text     string    `json:"text"`
 	LogIndex int64     `json:"log_index,omitempty"`
 }

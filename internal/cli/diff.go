@@ -208,7 +208,7 @@ func (r chartDiff) view() view {
 func (r chartDiff) facts() []fact {
 	facts := []fact{
 		{"old", sideName(r.Old)}, {"new", sideName(r.New)}, {"compared", basisWords[r.Basis]},
-		{"effort", r.effortWords()}, {"rollback", rollbackWords[r.Undo.Verdict]},
+		{"effort", r.effortWords()}, {"rollback", r.Undo.Verdict.Words()},
 		{"Pod Security", change(string(r.Old.PodSecurity), string(r.New.PodSecurity))},
 		{"exposure", change(string(r.Old.Exposure), string(r.New.Exposure))},
 		{"objects", fmt.Sprintf("%d differ, %d do not", len(r.Objects), r.Same)},
@@ -237,10 +237,6 @@ var (
 	basisWords = map[manifest.Basis]string{
 		manifest.BasisRendered: "as rendered", manifest.BasisLenient: "as rendered past what the charts require and refuse",
 		manifest.BasisTemplate: "as texts of templates alone: what they do is not known",
-	}
-	rollbackWords = map[manifest.UndoVerdict]string{
-		manifest.UndoPossible: "possible", manifest.UndoUntil: "possible until something has happened, see below",
-		manifest.UndoUnknown: "not known", manifest.UndoByHand: "not by Helm alone",
 	}
 )
 

@@ -107,7 +107,7 @@ func (r planResult) view() view {
 		v = append(v, b)
 	}
 	for _, m := range r.Remedies {
-		text := m.Kind + ": " + m.Text + "\nfor " + strings.Join(m.For, ", ") + "\n" + m.Verified
+		text := m.Kind + ": " + m.Text + "\nfor " + several(m.For) + "\n" + m.Verified
 		if m.Values != "" {
 			text += "\n" + m.Values
 		}
@@ -314,4 +314,13 @@ func openUpgrade(ctx context.Context, c *client.Client, key string) (int64, erro
 		return 0, problem.New(problem.NotFound, "upgrade", "there is no open upgrade of %s", key).Suggest("chartkeep plan show %s", key)
 	}
 	return l.Items[0].ID, nil
+}
+
+// several lists the first of many names, and counts the others.
+func several(names []string) string {
+	const most = 5
+	if len(names) <= most+1 {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
 }

@@ -45,7 +45,7 @@ func (r upgradeResult) view() view {
 	}
 	b := block{head: []string{"TIME", "STATE", "BY", "WHAT HAPPENED"}}
 	for _, s := range r.Steps {
-		b.rows = append(b.rows, []string{stamp(s.Time), s.State, s.By, s.Text})
+		b.rows = append(b.rows, []string{stamp(s.Time), s.State, cmp.Or(s.ByName, s.By), s.Text})
 	}
 	if len(b.rows) == 0 {
 		return view{{facts: facts}}

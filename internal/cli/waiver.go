@@ -28,10 +28,10 @@ func (r waiverResult) keys() []string { return []string{number(r.ID)} }
 func (r waiverResult) view() view {
 	facts := []fact{
 		{"waiver", number(r.ID)}, {"finding", r.Finding}, {"on", cmp.Or(r.Deployments, "all deployments")}, {"in", cmp.Or(r.Component, "any component")}, {"reason", r.Reason},
-		{"asked for", stampSeconds(r.Requested) + " by " + r.RequestedBy}, {"approved", cmp.Or(stampSeconds(r.Approved), "not yet, so it does not count")},
+		{"asked for", stampSeconds(r.Requested) + " by " + cmp.Or(r.RequestedByName, r.RequestedBy)}, {"approved", cmp.Or(stampSeconds(r.Approved), "not yet, so it does not count")},
 	}
 	if r.ApprovedBy != "" {
-		facts[len(facts)-1].value += " by " + r.ApprovedBy
+		facts[len(facts)-1].value += " by " + cmp.Or(r.ApprovedByName, r.ApprovedBy)
 	}
 	return view{{facts: append(facts, fact{"until", stamp(r.Expires)}, fact{"state", waiverState(r.Waiver, r.now)})}}
 }

@@ -19,6 +19,19 @@ const (
 	UndoByHand   UndoVerdict = "not-by-helm-alone" // Kubernetes refuses it, or data is gone
 )
 
+// Words complete the sentence "rollback is …".
+func (v UndoVerdict) Words() string {
+	switch v {
+	case UndoPossible:
+		return "possible, as far as manifests tell"
+	case UndoUntil:
+		return "possible until something has happened"
+	case UndoByHand:
+		return "not possible by Helm alone"
+	}
+	return "not known to be possible"
+}
+
 func (v UndoVerdict) rank() int {
 	return slices.Index([]UndoVerdict{UndoPossible, UndoUntil, UndoUnknown, UndoByHand}, v)
 }

@@ -62,14 +62,42 @@ func (s *Service) Agenda(ctx context.Context, c audit.Caller, owner string) (str
 	}
 	section("Late", "Nothing is late.", pick(func(r *StatusRow) bool { return r.Late }))
 	section("Due within two weeks", "Nothing is due within two weeks.", pick(func(r *StatusRow) bool { return !r.Due.IsZero() && r.Due.Before(st.At.Add(soon)) }))
-	section("No fixed chart exists", "Every finding with a deadline is closed by a version that is known.", pick(func(r *StatusRow) bool { return r.State == ActRemedy }))
+	section("No fixed chart exists", "No deployment is without any version that helps.", pick(func(r *StatusRow) bool { return r.State == ActRemedy }))
 	section("Waits for somebody", "Nothing else waits for anybody.", pick(func(r *StatusRow) bool { return r.WaitsFor != "" && r.State != ActUnknown }))
 	section("Not known", "Everything could be judged.", pick(func(r *StatusRow) bool { return r.State == ActUnknown || r.Unknown > 0 }))
+	writeRemedies(&b, st.Rows, byKey)
 	rest := pick(func(*StatusRow) bool { return true })
 	if len(rest) > 0 {
 		fmt.Fprintf(&b, "\nFor %s there is nothing to do now.\n", count(len(rest), "other deployment", "other deployments"))
 	}
 	return b.String(), nil
+}
+
+// writeRemedies lists what else than a version of a chart would help.
+func writeRemedies(w io.Writer, rows []StatusRow, plans map[string]*Plan) {
+	fmt.Fprint(w, "\n## Remedies, where no version closes it\n\n")
+	none := true
+	for i := range rows {
+		p := plans[rows[i].Deployment]
+		if p == nil {
+			continue
+		}
+		for k, r := range p.Remedies {
+			none = false
+			if k == maxListed {
+				fmt.Fprintf(w, "- %s: %d more, see its plan\n", escape(p.Deployment), len(p.Remedies)-k)
+				break
+			}
+			about := ""
+			if r.Image != "" {
+				about = escape(r.Image) + ": "
+			}
+			fmt.Fprintf(w, "- %s: %s%s\n", escape(p.Deployment), about, escape(r.Text))
+		}
+	}
+	if none {
+		fmt.Fprint(w, "None is needed.\n")
+	}
 }
 
 func writeAgendaRow(w io.Writer, r *StatusRow, p *Plan) {

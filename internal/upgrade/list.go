@@ -513,7 +513,7 @@ func (s *Service) DismissUpgrade(ctx context.Context, c audit.Caller, id int64, 
 			return u, problem.New(problem.Conflict, "upgrade-state", "the upgrade of %s to %s is %s already", u.Deployment, u.To, u.State)
 		}
 		u.State, u.Since, u.WaitsFor, u.DismissedUntil = Dismissed, now, "", until
-		u.Steps = append(u.Steps, Step{Time: now.UTC().Truncate(time.Second), State: Dismissed, By: ev.Actor.ID, Text: reason + " (until " + until.UTC().Format(time.DateOnly) + ")"})
+		u.Steps = append(u.Steps, Step{Time: now.UTC().Truncate(time.Second), State: Dismissed, By: ev.Actor.ID, ByName: ev.Actor.Name, Text: reason + " (until " + until.UTC().Format(time.DateOnly) + ")"})
 		return u, nil
 	})
 }

@@ -285,7 +285,7 @@ func (is *state) waived(f *Finding, s *subject) []decision.Lift {
 	for i := range is.waivers {
 		if w := &is.waivers[i]; w.covers(f, s.d.Key) {
 			out = append(out, decision.Lift{
-				ID: strconv.FormatInt(w.ID, 10), Status: "waived", Reason: w.Reason, By: w.ApprovedBy, Expires: w.Expires,
+				ID: strconv.FormatInt(w.ID, 10), Status: "waived", Reason: w.Reason, By: cmp.Or(w.ApprovedByName, w.ApprovedBy), Expires: w.Expires,
 				Source: fmt.Sprintf("waiver %d", w.ID),
 			})
 		}

@@ -239,17 +239,19 @@ type Signoff struct {
 
 // Waiver lets a finding be for a time.
 type Waiver struct {
-	ID          int64     `json:"id"`
-	Finding     string    `json:"finding"`               // advisory id, alias, or rule
-	Deployments string    `json:"deployments,omitempty"` // glob of keys; "" all
-	Component   string    `json:"component,omitempty"`   // ecosystem/name; "" any
-	Reason      string    `json:"reason"`
-	RequestedBy string    `json:"requested_by"`
-	Requested   time.Time `json:"requested"`
-	ApprovedBy  string    `json:"approved_by,omitempty"` // another person; it counts from then
-	Approved    time.Time `json:"approved,omitzero"`
-	Expires     time.Time `json:"expires"`
-	Ended       time.Time `json:"ended,omitzero"` // taken back
+	ID              int64     `json:"id"`
+	Finding         string    `json:"finding"`               // advisory id, alias, or rule
+	Deployments     string    `json:"deployments,omitempty"` // glob of keys; "" all
+	Component       string    `json:"component,omitempty"`   // ecosystem/name; "" any
+	Reason          string    `json:"reason"`
+	RequestedBy     string    `json:"requested_by"`
+	RequestedByName string    `json:"requested_by_name,omitempty"`
+	Requested       time.Time `json:"requested"`
+	ApprovedBy      string    `json:"approved_by,omitempty"` // another person; it counts from then
+	ApprovedByName  string    `json:"approved_by_name,omitempty"`
+	Approved        time.Time `json:"approved,omitzero"`
+	Expires         time.Time `json:"expires"`
+	Ended           time.Time `json:"ended,omitzero"` // taken back
 }
 
 // Candidate is a version that a deployment could move to.
@@ -359,7 +361,8 @@ type Upgrade struct {
 type Step struct {
 	Time     time.Time `json:"time"`
 	State    State     `json:"state"`
-	By       string    `json:"by"` // account id; "chartkeep" for ourselves
+	By       string    `json:"by"`                // account id; "chartkeep" for ourselves
+	ByName   string    `json:"by_name,omitempty"` // of the account then
 	Text     string    `json:"text"`
 	LogIndex int64     `json:"log_index,omitempty"`
 }

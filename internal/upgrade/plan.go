@@ -299,8 +299,11 @@ func (s *Service) AcceptPlan(ctx context.Context, c audit.Caller, key, planDiges
 		return Upgrade{}, err
 	}
 	if up.State == Seen {
-		return Upgrade{}, problem.New(problem.Policy, "plan-unreviewed", "version %s was not reviewed for %s", p.Chosen.Version, key).
-			Suggest("chartkeep review make %s %s", key, p.Chosen.Version)
+		refusal := problem.New(problem.Policy, "plan-unreviewed", "the upgrade of %s to %s waits for %s", key, p.Chosen.Version, up.WaitsFor)
+		if up.Review == "" {
+			return Upgrade{}, refusal.Suggest("chartkeep review make %s %s", key, p.Chosen.Version)
+		}
+		return Upgrade{}, refusal.Suggest("chartkeep review show %s", short(up.Review))
 	}
 	ev := s.event(c, audit.UpgradePlanned, access.UpgradePlan)
 	ev.Detail = map[string]string{"deployment": key, "version": p.Chosen.Version, "plan": p.Digest}
@@ -316,7 +319,7 @@ func (s *Service) AcceptPlan(ctx context.Context, c audit.Caller, key, planDiges
 		} else if p.Emergency != "" {
 			text += ", " + p.Emergency
 		}
-		u.Steps = append(u.Steps, Step{Time: ev.Time, State: Planned, By: ev.Actor.ID, Text: text})
+		u.Steps = append(u.Steps, Step{Time: ev.Time, State: Planned, By: ev.Actor.ID, ByName: ev.Actor.Name, Text: text})
 		return u, nil
 	})
 }

@@ -39,6 +39,7 @@ func (s *Service) Practice(ctx context.Context, c audit.Caller, since time.Time)
 		return Practice{}, err
 	}
 	m.cut()
+	m.weeks = slices.DeleteFunc(m.weeks, func(w PracticeWeek) bool { return m.first.IsZero() || !w.Start.AddDate(0, 0, 7).After(m.first) })
 	out := Practice{
 		Since: since, Until: now, Environments: []PracticeRow{}, Weeks: m.weeks, ReviewTime: spread(times), Alerts: m.alerts, WrongAlerts: m.wrong,
 		Exposures: m.longest,
@@ -64,6 +65,7 @@ type measuring struct {
 	weeks         []PracticeWeek
 	alerts, wrong int
 	longest       []Exposed
+	first         time.Time // when anything was known to be open; before, nothing is known
 }
 
 func (m *measuring) add(e Exposed) {
@@ -72,6 +74,9 @@ func (m *measuring) add(e Exposed) {
 	if row == nil {
 		row = &PracticeRow{Environment: env}
 		m.rows[env] = row
+	}
+	if m.first.IsZero() || e.Opened.Before(m.first) {
+		m.first = e.Opened
 	}
 	if !e.Opened.Before(m.since) {
 		m.alerts++

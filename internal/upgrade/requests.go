@@ -136,14 +136,15 @@ type StatusRow struct {
 
 // Practice is how well it goes.
 type Practice struct {
-	Since        time.Time      `json:"since"`
-	Until        time.Time      `json:"until"`
-	Environments []PracticeRow  `json:"environments"`
-	Weeks        []PracticeWeek `json:"weeks"`
-	ReviewTime   PracticeTime   `json:"review_time"`  // from first seen to signed
-	WrongAlerts  int            `json:"wrong_alerts"` // findings of which a VEX statement said that they do no harm
-	Alerts       int            `json:"alerts"`
-	Exposures    []Exposed      `json:"exposures"` // the longest, at most 100
+	Since        time.Time     `json:"since"`
+	Until        time.Time     `json:"until"`
+	Environments []PracticeRow `json:"environments"`
+	// Weeks begin with the first in which anything was known.
+	Weeks       []PracticeWeek `json:"weeks"`
+	ReviewTime  PracticeTime   `json:"review_time"`  // from first seen to signed
+	WrongAlerts int            `json:"wrong_alerts"` // findings of which a VEX statement said that they do no harm
+	Alerts      int            `json:"alerts"`
+	Exposures   []Exposed      `json:"exposures"` // the longest, at most 100
 }
 
 // PracticeRow is one environment.

@@ -3,6 +3,7 @@ package upgrade
 import (
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -90,8 +91,11 @@ func stamp(t time.Time) string {
 // escaper takes from a foreign text what Markdown would make of it: markup,
 // links, images, mentions, references to issues, and breaks of a table.
 var escaper = strings.NewReplacer(
-	"\\", "\\\\", "`", "\\`", "*", "\\*", "_", "\\_", "[", "\\[", "]", "\\]", "<", "&lt;", ">", "&gt;", "|", "\\|", "#", "&#35;", "@", "&#64;", "~", "\\~",
+	"\\", "\\\\", "`", "\\`", "*", "\\*", "_", "\\_", "[", "\\[", "]", "\\]", "<", "&lt;", ">", "&gt;", "|", "\\|", "@", "&#64;", "~", "\\~",
 	"\r", " ", "\n", " ",
 )
 
-func escape(s string) string { return escaper.Replace(s) }
+// reference is what trackers link to an issue.
+var reference = regexp.MustCompile(`#(\d)`)
+
+func escape(s string) string { return reference.ReplaceAllString(escaper.Replace(s), "&#35;$1") }

@@ -73,7 +73,7 @@ func (r *Review) conclude(o *option) {
 	}
 	say("effort %s, %s", r.Compared.Effort.Class, count(r.Compared.Effort.Points, "point", "points"))
 	if r.Compared.Undo.Verdict != manifest.UndoPossible {
-		say("rollback: %s", strings.ReplaceAll(string(r.Compared.Undo.Verdict), "-", " "))
+		say("rollback is %s", r.Compared.Undo.Verdict.Words())
 	}
 	worse := worst(r.Introduced).Rank() > worst(r.Closed).Rank()
 	switch {
@@ -170,12 +170,12 @@ func (r *Review) ask() {
 		}
 	}
 	if r.Compared.Undo.Verdict != manifest.UndoPossible {
-		why := "it is not known"
+		why := ""
 		if len(r.Compared.Undo.Reasons) > 0 {
 			o := r.Compared.Undo.Reasons[0]
-			why = o.Object + ": " + o.Message
+			why = " (" + o.Object + ": " + o.Message + ")"
 		}
-		add(Reviewer, true, "undo", "Rollback is %s (%s). How is it taken back if it fails?", strings.ReplaceAll(string(r.Compared.Undo.Verdict), "-", " "), why)
+		add(Reviewer, true, "undo", "Rollback is %s%s. How is it taken back if it fails?", r.Compared.Undo.Verdict.Words(), why)
 	}
 	for _, d := range r.Doubts {
 		add(Reviewer, false, d, "Doubt: %s.", d)

@@ -1,6 +1,7 @@
 package upgrade
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path"
@@ -43,7 +44,7 @@ func (s *Service) RequestWaiver(ctx context.Context, c audit.Caller, n NewWaiver
 		return Waiver{}, err
 	}
 	ev := s.event(c, audit.WaiverRequested, access.AdvisoryWrite)
-	w.RequestedBy = ev.Actor.ID
+	w.RequestedBy, w.RequestedByName = ev.Actor.ID, ev.Actor.Name
 	ev.Detail = describeWaiver(&w)
 	return s.store.CreateWaiver(ctx, w, ev)
 }
@@ -100,13 +101,13 @@ func (s *Service) ApproveWaiver(ctx context.Context, c audit.Caller, id int64) (
 		case !w.Ended.IsZero():
 			return w, problem.New(problem.Conflict, "waiver-ended", "waiver %d was taken back at %s", id, w.Ended.UTC().Format(time.RFC3339))
 		case w.ApprovedBy != "":
-			return w, problem.New(problem.Conflict, "waiver-approved", "waiver %d was approved at %s by %s", id, w.Approved.UTC().Format(time.RFC3339), w.ApprovedBy)
+			return w, problem.New(problem.Conflict, "waiver-approved", "waiver %d was approved at %s by %s", id, w.Approved.UTC().Format(time.RFC3339), cmp.Or(w.ApprovedByName, w.ApprovedBy))
 		case !w.Expires.After(ev.Time):
 			return w, problem.New(problem.Conflict, "waiver-expired", "waiver %d ended at %s", id, w.Expires.UTC().Format(time.RFC3339)).Suggest("ask for a new one")
 		case w.RequestedBy == ev.Actor.ID:
 			return w, problem.New(problem.Denied, "waiver-own", "you asked for waiver %d yourself; another person approves it", id)
 		}
-		w.ApprovedBy, w.Approved = ev.Actor.ID, ev.Time
+		w.ApprovedBy, w.ApprovedByName, w.Approved = ev.Actor.ID, ev.Actor.Name, ev.Time
 		return w, nil
 	})
 	if err == nil {

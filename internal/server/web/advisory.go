@@ -457,7 +457,7 @@ func (p *advisoryPage) showWaivers(list []upgrade.Waiver, f *upgrade.Finding) {
 			continue
 		}
 		row := waiverRow{
-			ID: w.ID, Reason: said(w.Reason, maxSentence), Deployments: shown(w.Deployments, maxName), By: shown(w.RequestedBy, maxName), Approved: shown(w.ApprovedBy, maxName),
+			ID: w.ID, Reason: said(w.Reason, maxSentence), Deployments: shown(w.Deployments, maxName), By: shown(cmp.Or(w.RequestedByName, w.RequestedBy), maxName), Approved: shown(cmp.Or(w.ApprovedByName, w.ApprovedBy), maxName),
 			Expires: moment{w.Expires, p.Now.at}, State: sourceState{Class: "warn", Icon: "wait", Word: "waits for approval by another person"},
 		}
 		switch {

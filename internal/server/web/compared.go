@@ -163,14 +163,14 @@ func (f *frame) effort(e *manifest.Effort) effortView {
 }
 
 func undoOf(u *manifest.Undo) undoView {
-	v := undoView{Class: "unk", Icon: "unk", Word: "not known whether it can be rolled back"}
+	v := undoView{Class: "unk", Icon: "unk", Word: "rollback is " + u.Verdict.Words()}
 	switch u.Verdict {
 	case manifest.UndoPossible:
-		v = undoView{Class: "ok", Icon: "ok", Word: "rollback is possible, as far as manifests tell"}
+		v.Class, v.Icon = "ok", "ok"
 	case manifest.UndoUntil:
-		v = undoView{Class: "warn", Icon: "warn", Word: "rollback is possible until something has happened"}
+		v.Class, v.Icon = "warn", "warn"
 	case manifest.UndoByHand:
-		v = undoView{Class: "bad", Icon: "bad", Word: "Helm alone cannot roll it back"}
+		v.Class, v.Icon = "bad", "bad"
 	}
 	for i := range u.Reasons {
 		if i == linesShown {

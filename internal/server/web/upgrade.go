@@ -517,7 +517,7 @@ func (p *upgradePage) strip(u *upgrade.Upgrade) []stageView {
 		switch {
 		case i <= at && step != nil:
 			v.Class, v.Icon, v.Said = "done", "ok", "done"
-			v.Lines = []string{step.Time.UTC().Format("2 Jan 15:04Z"), shown(step.By, maxName)}
+			v.Lines = []string{step.Time.UTC().Format("2 Jan 15:04Z"), shown(cmp.Or(step.ByName, step.By), maxName)}
 		case i == at:
 			v.Class, v.Icon, v.Said = "done", "ok", "done"
 		case i < at:
@@ -547,7 +547,7 @@ func (p *upgradePage) showSteps(u *upgrade.Upgrade) {
 			return
 		}
 		s := &u.Steps[i]
-		row := stepRow{Time: moment{s.Time, p.Now.at}, State: stateOfUpgrade(s.State), By: shown(s.By, maxName), Text: said(s.Text, 2*maxSentence), Log: s.LogIndex}
+		row := stepRow{Time: moment{s.Time, p.Now.at}, State: stateOfUpgrade(s.State), By: shown(cmp.Or(s.ByName, s.By), maxName), Text: said(s.Text, 2*maxSentence), Log: s.LogIndex}
 		if s.LogIndex > 0 {
 			row.LogURL = leafPath(p.Base, s.LogIndex)
 		}
