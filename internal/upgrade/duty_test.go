@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -457,6 +458,30 @@ func TestSignedWhileUpstreamIsDown(t *testing.T) {
 	w.judge()
 	if u, err = w.Upgrade(w.ctx, ann, ups[0].ID); err != nil || u.State != upgrade.Seen || u.Review == r.Digest {
 		t.Errorf("what is asked now was not signed: %+v %v", u, err)
+	}
+}
+
+// TestSubstanceHasNoWordsOfOurs: what we say about the same facts may be said in
+// another way by a newer program, and takes no sign-off away.
+func TestSubstanceHasNoWordsOfOurs(t *testing.T) {
+	w := redisWorld(t)
+	w.judge()
+	r, err := w.MakeReview(w.ctx, ann, "prod/data/cache", "1.2.0")
+	w.ok(err)
+	other := r
+	other.Verdict.Text, other.Verdict.Reasons = "in other words", []string{"in other words"}
+	other.Checklist = slices.Clone(r.Checklist)
+	for i := range other.Checklist {
+		other.Checklist[i].Text = "in other words"
+	}
+	w.ok(upgrade.Seal(&other))
+	if other.Substance != r.Substance || other.Digest == r.Digest {
+		t.Errorf("the same substance: %v; another digest: %v", other.Substance == r.Substance, other.Digest != r.Digest)
+	}
+	other.Introduced = append(other.Introduced, upgrade.Finding{Key: "CVE-2026-9 in x"})
+	w.ok(upgrade.Seal(&other))
+	if other.Substance == r.Substance {
+		t.Error("another finding is introduced, and the substance is the same")
 	}
 }
 

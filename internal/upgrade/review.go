@@ -350,7 +350,9 @@ func (n *readNotes) archive(archive []byte, versions []string) error {
 	return nil
 }
 
-// substance is what a review comes to.
+// substance is what a review comes to, as facts: our own sentences are not in
+// it, so that a newer program that says the same in other words takes no
+// sign-off away.
 type substance struct {
 	Form               string
 	Deployment, Chart  string
@@ -359,15 +361,15 @@ type substance struct {
 	Policy             string
 	Closed, Introduced []string
 	Remaining, Unknown []string
-	Verdict            Verdict
-	Effort             manifest.Effort
-	Undo               manifest.Undo
+	Advice             string
+	Effort             manifest.EffortClass
+	Undo               manifest.UndoVerdict
 	Asked              []string
+	Notes              []string // that ask for something, in their own words
 }
 
-// seal gives the review its digest, over all that it says and not over what
-// becomes of it, and names its substance.
-func (r *Review) seal() error {
+// comesTo is the substance of the review.
+func (r *Review) comesTo() substance {
 	names := func(list []Finding) []string {
 		out := make([]string, len(list))
 		for i, f := range list {
@@ -377,18 +379,31 @@ func (r *Review) seal() error {
 	}
 	is := substance{
 		Form: "chartkeep review v1", Deployment: r.Deployment, Chart: r.Chart, From: r.From.Version, To: r.To.Version, Archives: [2]string{r.From.Archive, r.To.Archive},
-		Policy: r.Inputs.Policy.Digest, Closed: names(r.Closed), Introduced: names(r.Introduced), Remaining: names(r.Remaining), Verdict: r.Verdict,
-		Effort: r.Compared.Effort, Undo: r.Compared.Undo,
+		Policy: r.Inputs.Policy.Digest, Closed: names(r.Closed), Introduced: names(r.Introduced), Remaining: names(r.Remaining), Advice: r.Verdict.Advice,
+		Effort: r.Compared.Effort.Class, Undo: r.Compared.Undo.Verdict,
 	}
 	for _, u := range r.Unknown {
 		is.Unknown = append(is.Unknown, u.Image)
 	}
 	for _, item := range r.Checklist {
 		if item.Required {
-			is.Asked = append(is.Asked, item.Text)
+			is.Asked = append(is.Asked, string(item.Role)+" "+item.Finding)
 		}
 	}
-	what, err := json.Marshal(is)
+	for _, n := range r.Notes {
+		for _, h := range n.Hints {
+			if asks(h) {
+				is.Notes = append(is.Notes, n.Version+" "+h.Rule+" "+h.Text)
+			}
+		}
+	}
+	return is
+}
+
+// seal gives the review its digest, over all that it says and not over what
+// becomes of it, and names its substance.
+func (r *Review) seal() error {
+	what, err := json.Marshal(r.comesTo())
 	if err != nil {
 		return fmt.Errorf("write the substance of the review: %w", err)
 	}

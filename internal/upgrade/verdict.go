@@ -163,8 +163,7 @@ func (r *Review) ask() {
 	r.askOfSets(add)
 	for _, h := range r.Notes {
 		for _, hint := range h.Hints {
-			switch hint.Rule {
-			case notes.RuleOperator, notes.RuleWeaker, notes.RulePassword, notes.RulePrivilege:
+			if asks(hint) {
 				add(Reviewer, true, "notes: "+hint.Rule, "The notes of %s ask for something (%s, line %d): %q. Was it done?", h.Version, h.Source, hint.Line, hint.Text)
 			}
 		}
@@ -206,6 +205,15 @@ func (r *Review) askOfSets(add func(role SignRole, required bool, finding, forma
 		}
 		add(Reviewer, true, "unknown images", "Nobody knows what is open in %s. How was it looked into?", strings.Join(names, ", "))
 	}
+}
+
+// asks reports whether a hint is something that a person has to answer to.
+func asks(h notes.Hint) bool {
+	switch h.Rule {
+	case notes.RuleOperator, notes.RuleWeaker, notes.RulePassword, notes.RulePrivilege:
+		return true
+	}
+	return false
 }
 
 func capital(s string) string {

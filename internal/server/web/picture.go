@@ -296,6 +296,10 @@ func drawWeeks(weeks []upgrade.PracticeWeek) *weeksPicture {
 		bar := weekBar{X: x + int(step/6), W: max(2, int(step*2/3)), ClosedY: y(w.Closed), OnTimeY: y(w.OnTime)}
 		bar.ClosedH, bar.OnTimeH = weeksBottom-bar.ClosedY, weeksBottom-bar.OnTimeY
 		p.Bars = append(p.Bars, bar)
+		if len(weeks) == 1 { // a point would not be seen
+			open = append(open, fmt.Sprintf("%d,%d", x, y(w.Open)))
+			late = append(late, fmt.Sprintf("%d,%d", x, y(w.Late)))
+		}
 		open = append(open, fmt.Sprintf("%d,%d", mid, y(w.Open)))
 		late = append(late, fmt.Sprintf("%d,%d", mid, y(w.Late)))
 		if i%every == 0 {

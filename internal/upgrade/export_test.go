@@ -1,0 +1,4 @@
+package upgrade
+
+// Seal is for tests.
+func Seal(r *Review) error { return r.seal() }
