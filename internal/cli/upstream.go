@@ -152,16 +152,38 @@ func (o *upstreamOptions) sources() []client.NewSource {
 	return out
 }
 
-func (o *upstreamOptions) mirror() (*client.Mirror, error) {
-	if o.mirror_project == "" {
-		for _, name := range []string{"mirror-charts", "mirror-versions", "mirror-min-age", "mirror-reviewed", "mirror-on-demand"} {
-			if o.given.Changed(name) {
-				return nil, usage("--%s says how to mirror, and --mirror-project is missing", name)
-			}
-		}
+// mirrorFlags are those that say how to mirror.
+var mirrorFlags = []string{"mirror-charts", "mirror-versions", "mirror-min-age", "mirror-reviewed", "mirror-on-demand"}
+
+// mirrors reports whether a flag is given that speaks of a mirror.
+func (o *upstreamOptions) mirrors() bool {
+	return o.mirror_project != "" || slices.ContainsFunc(mirrorFlags, o.given.Changed)
+}
+
+// mirror is the mirror that the flags describe, over the one that there is; nil
+// for none.
+func (o *upstreamOptions) mirror(was *client.Mirror) (*client.Mirror, error) {
+	if !o.mirrors() {
 		return nil, nil
 	}
-	return &client.Mirror{Project: o.mirror_project, Charts: o.mirror_charts, Versions: o.mirror_versions, MinAge: o.mirror_min_age, Reviewed: o.mirror_reviewed, OnDemand: o.mirror_on_demand}, nil
+	m := client.Mirror{Project: o.mirror_project}
+	switch {
+	case was != nil && (m.Project == "" || m.Project == was.Project):
+		m = *was
+	case m.Project == "":
+		i := slices.IndexFunc(mirrorFlags, o.given.Changed)
+		return nil, usage("--%s says how to mirror, and --mirror-project is missing", mirrorFlags[i])
+	}
+	for name, set := range map[string]func(){
+		"mirror-charts": func() { m.Charts = o.mirror_charts }, "mirror-versions": func() { m.Versions = o.mirror_versions },
+		"mirror-min-age": func() { m.MinAge = o.mirror_min_age }, "mirror-reviewed": func() { m.Reviewed = o.mirror_reviewed },
+		"mirror-on-demand": func() { m.OnDemand = o.mirror_on_demand },
+	} {
+		if o.given.Changed(name) {
+			set()
+		}
+	}
+	return &m, nil
 }
 
 func (a *app) upstreamAddCommand() *cobra.Command {
@@ -187,7 +209,7 @@ chartkeep upstream add podinfo-oci --mirror-project mirror \
 			opt.register(f)
 		},
 		run: func(ctx context.Context, args []string) (result, error) {
-			m, err := opt.mirror()
+			m, err := opt.mirror(nil)
 			if err != nil {
 				return nil, err
 			}
@@ -221,7 +243,8 @@ func (a *app) upstreamSetCommand() *cobra.Command {
 		use: "set NAME [flags]", short: "Change what is watched of an upstream",
 		long: `
 Change what is watched of an upstream. Sources given here replace all sources
-that it has; those that stay keep what is known of them.`,
+that it has; those that stay keep what is known of them. Of a mirror, what is
+not given stays as it is.`,
 		example: `
 chartkeep upstream set podinfo --quiet-after 90d
 chartkeep upstream set podinfo --mirror-project mirror --mirror-min-age 7d`,
@@ -231,11 +254,7 @@ chartkeep upstream set podinfo --mirror-project mirror --mirror-min-age 7d`,
 			f.BoolVar(&noMirror, "no-mirror", false, "mirror no more; what was released stays")
 		},
 		run: func(ctx context.Context, args []string) (result, error) {
-			m, err := opt.mirror()
-			if err != nil {
-				return nil, err
-			}
-			ch := client.UpstreamChange{Mirror: m, NoMirror: noMirror}
+			ch := client.UpstreamChange{NoMirror: noMirror}
 			if opt.given.Changed("charts") {
 				ch.Charts = &opt.charts
 			}
@@ -248,12 +267,21 @@ chartkeep upstream set podinfo --mirror-project mirror --mirror-min-age 7d`,
 			if sources := opt.sources(); len(sources) > 0 {
 				ch.Sources = &sources
 			}
-			if ch == (client.UpstreamChange{}) {
+			if ch == (client.UpstreamChange{}) && !opt.mirrors() {
 				return nil, usage("nothing to change was given").try("chartkeep upstream set %s --quiet-after 90d", args[0])
 			}
 			c, err := a.client()
 			if err != nil {
 				return nil, err
+			}
+			if opt.mirrors() {
+				was, err := c.Upstream(ctx, args[0])
+				if err != nil {
+					return nil, err
+				}
+				if ch.Mirror, err = opt.mirror(was.Mirror); err != nil {
+					return nil, err
+				}
 			}
 			u, err := c.SetUpstream(ctx, args[0], ch)
 			return upstreamResultOf(u, err)

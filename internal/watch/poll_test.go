@@ -237,6 +237,24 @@ func TestUnreadableIndex(t *testing.T) {
 	}
 }
 
+// TestOwnCredential: that our own credential is not there says nothing of what
+// the upstream publishes.
+func TestOwnCredential(t *testing.T) {
+	w := newWorld(t)
+	w.watches(keep(watch.KeepNone))
+	w.lists("1.0.0=a")
+	w.poll(0)
+	w.sources.answer(home, func(watch.Validators) (watch.Found, error) {
+		return watch.Found{}, problem.New(problem.Invalid, "credential-unknown", "there is no credential named nope")
+	})
+	if got := w.poll(step); got != "" {
+		t.Fatal(got)
+	}
+	if h := w.source().Health; h.Failures != 1 || h.Error != "there is no credential named nope" {
+		t.Errorf("%+v", h)
+	}
+}
+
 func TestUnreachable(t *testing.T) {
 	w := newWorld(t)
 	w.watches(keep(watch.KeepNone))
