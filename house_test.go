@@ -68,6 +68,12 @@ var outside = []string{
 // modules are the direct dependencies and why each is there.
 var modules = map[string]string{
 	"github.com/Masterminds/semver/v3":    "SemVer ranges as Helm reads them, for constraint matching and imported history",
+	"github.com/ProtonMail/go-crypto":     "OpenPGP: the signatures of provenance files",
+	"github.com/coreos/go-oidc/v3":        "OpenID Connect: discovery, key sets, ID tokens of pipelines and people",
+	"github.com/go-jose/go-jose/v4":       "reading a token's claims before its key is fetched, and the issuer of tests",
+	"github.com/sigstore/protobuf-specs":  "the types of a sigstore bundle",
+	"github.com/sigstore/sigstore-go":     "keyless sigstore bundles: certificate, log entry and time stamps against a given trusted root",
+	"golang.org/x/oauth2":                 "the authorization code flow with PKCE, for people who sign in",
 	"github.com/google/go-cmp":            "differences in tests that a person can read",
 	"github.com/jackc/pgx/v5":             "PostgreSQL",
 	"github.com/klauspost/compress":       "inflate and deflate at twice the standard speed, for archives and the index",

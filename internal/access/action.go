@@ -18,8 +18,12 @@ const (
 	ArtifactDelete   Action = "artifact.delete"
 	TombstoneRequest Action = "tombstone.request"
 	TombstoneApprove Action = "tombstone.approve"
+	QuarantineSet    Action = "quarantine.set"
+	QuarantineDecide Action = "quarantine.decide"
 	PolicyRead       Action = "policy.read"
 	PolicyWrite      Action = "policy.write"
+	PolicyApprove    Action = "policy.approve"
+	PublisherWrite   Action = "publisher.write"
 	MemberWrite      Action = "member.write"
 	TokenWrite       Action = "token.write"
 	KeyWrite         Action = "key.write"
@@ -69,8 +73,12 @@ var actionTable = [...]ActionInfo{
 	{ArtifactDelete, ReachChart, "delete plain OCI artifacts", false},
 	{TombstoneRequest, ReachChart, "ask for a tombstone", false},
 	{TombstoneApprove, ReachChart, "approve a tombstone", true},
+	{QuarantineSet, ReachProject, "put releases into quarantine", false},
+	{QuarantineDecide, ReachChart, "confirm and lift quarantines", true},
 	{PolicyRead, ReachRead, "read the settings and the policy", false},
 	{PolicyWrite, ReachProject, "change the settings and the policy", false},
+	{PolicyApprove, ReachProject, "approve that a policy gets weaker", true},
+	{PublisherWrite, ReachProject, "decide which pipelines publish without a token of their own", false},
 	{MemberWrite, ReachProject, "change who is a member", false},
 	{TokenWrite, ReachProject, "create and revoke tokens", false},
 	{KeyWrite, ReachProject, "change signing keys", false},

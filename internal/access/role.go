@@ -40,17 +40,17 @@ var (
 var roleTable = [...]roleRow{
 	{RoleReader, "pulls charts", readerSet},
 	{RolePublisher, "pushes new releases and attaches provenance and signatures to them; for release pipelines", publisherSet},
-	{RoleMaintainer, "publisher that also yanks, archives pre-releases, imports history, asks for tombstones, and deletes in projects of kind artifacts",
-		publisherSet | setOf(ChartYank, ChartUnyank, ChartArchive, HistoryImport, ArtifactDelete, TombstoneRequest)},
+	{RoleMaintainer, "publisher that also yanks, archives pre-releases, imports history, asks for tombstones, puts releases into quarantine, and deletes in projects of kind artifacts",
+		publisherSet | setOf(ChartYank, ChartUnyank, ChartArchive, HistoryImport, ArtifactDelete, TombstoneRequest, QuarantineSet)},
 	{RoleReleaseManager, "watches upstreams and plans, reviews and applies upgrades; does not approve them",
 		readerSet | setOf(PolicyRead, WatchRead, UpstreamWrite, DeploymentWrite, RouteWrite, AdvisoryWrite, UpgradePlan, UpgradeReview, UpgradeApply)},
-	{RoleApprover, "approves upgrades and tombstones that others asked for; people only",
-		readerSet | setOf(PolicyRead, WatchRead, UpgradeApprove, TombstoneApprove)},
+	{RoleApprover, "approves what others asked for: upgrades, tombstones, quarantines, weaker policies; people only",
+		readerSet | setOf(PolicyRead, WatchRead, UpgradeApprove, TombstoneApprove, QuarantineDecide, PolicyApprove)},
 	{RoleAuditor, "reads everything, the audit trail and the log included; writes nothing", auditorSet},
-	{RoleProjectOwner, "decides on members, tokens, keys, policy and upstreams of a project; does not push",
-		auditorSet | setOf(PolicyWrite, MemberWrite, TokenWrite, KeyWrite, UpstreamWrite, DeploymentWrite, RouteWrite, AdvisoryWrite)},
+	{RoleProjectOwner, "decides on members, tokens, keys, pipelines, policy and upstreams of a project; does not push",
+		auditorSet | setOf(QuarantineSet, PolicyWrite, PublisherWrite, MemberWrite, TokenWrite, KeyWrite, UpstreamWrite, DeploymentWrite, RouteWrite, AdvisoryWrite)},
 	{RoleInstanceAdmin, "runs the server: projects, accounts and any grant; does not push",
-		auditorSet | setOf(PolicyWrite, MemberWrite, TokenWrite, KeyWrite, UpstreamWrite, DeploymentWrite, RouteWrite, AdvisoryWrite, ProjectCreate, InstanceAdmin)},
+		auditorSet | setOf(QuarantineSet, PolicyWrite, PublisherWrite, MemberWrite, TokenWrite, KeyWrite, UpstreamWrite, DeploymentWrite, RouteWrite, AdvisoryWrite, ProjectCreate, InstanceAdmin)},
 }
 
 // roleIndex finds a role in roleTable; it is never written to.

@@ -75,10 +75,40 @@ const (
 	TrackerAdded     Name = "tracker.added"
 	TrackerRemoved   Name = "tracker.removed"
 
+	RefusedSignature Name = "release.refused.signature"
+	WouldRefuse      Name = "release.would-refuse"
+
+	QuarantineSet       Name = "quarantine.set"
+	QuarantineConfirmed Name = "quarantine.confirmed"
+	QuarantineLifted    Name = "quarantine.lifted"
+	QuarantineLapsed    Name = "quarantine.lapsed"
+
+	RequestMade      Name = "request.made"
+	RequestApproved  Name = "request.approved"
+	RequestDeclined  Name = "request.declined"
+	RequestWithdrawn Name = "request.withdrawn"
+	RequestLapsed    Name = "request.lapsed"
+	TombstoneDone    Name = "tombstone.done"
+	PolicyChanged    Name = "policy.changed"
+	PolicyWeakened   Name = "policy.weakened"
+
+	PublisherAdded   Name = "publisher.added"
+	PublisherRemoved Name = "publisher.removed"
+	OIDCExchanged    Name = "oidc.exchanged"
+	OIDCRefused      Name = "oidc.refused"
+	AccountLinked    Name = "account.linked"
+
+	IntegrityChecked  Name = "integrity.checked"
 	IntegrityMismatch Name = "integrity.mismatch"
 	IntegrityMissing  Name = "integrity.missing"
 	LogRollback       Name = "log.rollback-detected"
 	LogKeyChanged     Name = "log.key-changed"
+	LogKeyRotated     Name = "log.key-rotated"
+	LogRecovered      Name = "log.recovered"
+	WitnessRefused    Name = "log.witness-refused"
+	BackupMade        Name = "backup.made"
+	BackupRestored    Name = "backup.restored"
+	AuditExported     Name = "audit.exported"
 )
 
 // Severity orders events for people.
@@ -163,10 +193,36 @@ var definitions = [...]Definition{
 	{UpgradeDismissed, "an upgrade was dismissed with a reason", Notice, false},
 	{TrackerAdded, "tickets are made in a tracker from now on", Notice, false},
 	{TrackerRemoved, "tickets are made in a tracker no more", Notice, false},
+	{RefusedSignature, "a release or signature does not have the signatures that the policy asks for", Notice, false},
+	{WouldRefuse, "a policy that only reports would have refused the release", Notice, false},
+	{QuarantineSet, "a person blocked a release at every door", Alert, true},
+	{QuarantineConfirmed, "a second person confirmed that a release stays blocked", Notice, false},
+	{QuarantineLifted, "a blocked release is served again", Alert, true},
+	{QuarantineLapsed, "nobody confirmed a quarantine in time; the release is served again", Alert, true},
+	{RequestMade, "somebody asked for what needs a second person", Notice, false},
+	{RequestApproved, "a second person agreed", Notice, false},
+	{RequestDeclined, "a second person declined", Notice, false},
+	{RequestWithdrawn, "what needed a second person was taken back", Notice, false},
+	{RequestLapsed, "nobody decided in time on what needed a second person", Notice, false},
+	{TombstoneDone, "the bytes of a release are gone for good; its name stays taken", Alert, true},
+	{PolicyChanged, "the policy of a project changed, and is not weaker", Notice, false},
+	{PolicyWeakened, "the policy of a project lets through more than before", Alert, true},
+	{PublisherAdded, "a pipeline may publish without a token of its own from now on", Notice, false},
+	{PublisherRemoved, "a pipeline may publish no more", Notice, false},
+	{OIDCExchanged, "a pipeline proved who it is and got a short token", Info, false},
+	{OIDCRefused, "an identity token was not accepted", Notice, false},
+	{AccountLinked, "a person signed in through the identity provider for the first time", Notice, false},
+	{IntegrityChecked, "everything stored was compared with the log", Info, false},
 	{IntegrityMismatch, "stored bytes do not have the digest in the log", Alert, true},
 	{IntegrityMissing, "bytes of a release are gone from the store", Alert, true},
 	{LogRollback, "the database is behind a checkpoint that was published", Alert, true},
 	{LogKeyChanged, "the server started with another log key", Alert, true},
+	{LogKeyRotated, "the log is signed by a new key from now on", Alert, true},
+	{LogRecovered, "what a database had lost was brought back from the blob store", Alert, true},
+	{WitnessRefused, "a witness refused to cosign the log", Alert, true},
+	{BackupMade, "a backup was made", Info, false},
+	{BackupRestored, "the server runs on a restored backup", Alert, true},
+	{AuditExported, "the audit trail was exported", Notice, false},
 }
 
 // index finds a name in definitions; it is never written to.

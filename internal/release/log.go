@@ -124,6 +124,12 @@ func leafProject(leaf tlog.Leaf) string {
 		return l.Project
 	case tlog.Project:
 		return l.Name
+	case tlog.Policy:
+		return l.Project
+	case tlog.Quarantine:
+		return l.Project
+	case tlog.Tombstone:
+		return l.Project
 	}
 	return ""
 }

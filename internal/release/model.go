@@ -32,18 +32,6 @@ const (
 	ProjectRemoved   ProjectState = "removed"
 )
 
-// Policy is what a project asks of its releases. Its canonical JSON is
-// hashed, and the digest stands in every leaf made under it.
-type Policy struct {
-	// RequireProvenance keeps a release staged, invisible to every reader,
-	// until its provenance file has arrived.
-	RequireProvenance bool `json:"require_provenance"`
-	// Mirror names the upstream whose versions the project has, "" for a
-	// project of one's own. It is chosen when the project is made, for ever:
-	// only the mirror releases there, and versions need not be strict.
-	Mirror string `json:"mirror,omitempty"`
-}
-
 // Project is a namespace with its own policy, members and index.
 type Project struct {
 	ID           int64        `json:"-"`

@@ -142,6 +142,14 @@ func (c *codec) identity(key string, id *Identity) {
 	c.line(key, textValue{&id.Issuer, maxIdentity, required}, textValue{&id.Subject, maxIdentity, required})
 }
 
+// secondIdentity is an identity that may be absent as a whole.
+func (c *codec) secondIdentity(key string, id *Identity) {
+	c.line(key, textValue{&id.Issuer, maxIdentity, optional}, textValue{&id.Subject, maxIdentity, optional})
+	if c.err == nil && (id.Issuer == "") != (id.Subject == "") {
+		c.err = fmt.Errorf("%s: it has an issuer or a subject alone", key)
+	}
+}
+
 // textValue is free text; the empty text is the absent one.
 type textValue struct {
 	p   *string

@@ -25,6 +25,10 @@ const (
 	TypeAudit       = "chartkeep/audit/v1"
 	TypeObservation = "chartkeep/upstream/v1"
 	TypeSignoff     = "chartkeep/signoff/v1"
+	TypePolicy      = "chartkeep/policy/v1"
+	TypeQuarantine  = "chartkeep/quarantine/v1"
+	TypeTombstone   = "chartkeep/tombstone/v1"
+	TypeRotation    = "chartkeep/rotation/v1"
 )
 
 // Leaf is an entry of the log: a fact that Chartkeep cannot take back.
@@ -73,6 +77,14 @@ func ParseLeaf(text []byte) (Leaf, error) {
 		return parseLeaf[Observation](rest)
 	case TypeSignoff:
 		return parseLeaf[Signoff](rest)
+	case TypePolicy:
+		return parseLeaf[Policy](rest)
+	case TypeQuarantine:
+		return parseLeaf[Quarantine](rest)
+	case TypeTombstone:
+		return parseLeaf[Tombstone](rest)
+	case TypeRotation:
+		return parseLeaf[Rotation](rest)
 	}
 	return nil, problem.New(problem.Unsupported, "leaf-type", "the log entry is not of a type that this version knows").
 		With("first line", "%.64q", typ).Suggest("use a newer chartkeep")

@@ -77,6 +77,14 @@ func leaves() map[string]tlog.Leaf {
 			Deployment: "prod/data/airflow", Chart: "airflow", From: "8.8.0", To: "8.9.0", Archive: digest("sha256", "1"), Review: digest("sha256", "2"),
 			Role: "security", Said: tlog.SignoffAccepted, Text: digest("sha256", "3"), Signer: me, Time: noon,
 		},
+		"policy":      tlog.Policy{Project: "platform/web", Before: digest("sha256", "6"), After: digest("sha256", "7"), Change: tlog.PolicyWeaker, Requester: me, Approver: tlog.Identity{Issuer: "local", Subject: "acc_02J"}, Time: noon},
+		"policy-bare": tlog.Policy{Project: "platform/web", Before: digest("sha256", "6"), After: digest("sha256", "7"), Change: tlog.PolicyStricter, Requester: me, Time: noon},
+		"quarantine":  tlog.Quarantine{Index: 7, Project: "platform/web", Chart: "airflow", Version: "8.9.0", Action: tlog.QuarantineSet, Reason: "malware", Text: "see the report", Actor: me, Time: noon},
+		"tombstone": tlog.Tombstone{
+			Index: 7, Project: "platform/web", Chart: "airflow", Version: "8.9.0", Archive: digest("sha256", "1"), Reason: "secret", Text: "a key",
+			Requester: me, Approver: tlog.Identity{Issuer: "local", Subject: "acc_02J"}, Time: noon,
+		},
+		"rotation":      tlog.Rotation{Old: "charts.example.com/log+1a2b3c4d+AQID", New: "charts.example.com/log+5e6f7a8b+AQIE", Until: noon.AddDate(0, 1, 0), Actor: me, Time: noon},
 		"upstream-bare": tlog.Observation{Upstream: "airflow", Source: "oci://charts.example.com/airflow", Observed: tlog.ObservedSeen, Time: noon},
 	}
 }
@@ -123,7 +131,7 @@ func TestLeafFieldsAreWritten(t *testing.T) {
 	words := map[string]string{ // what else the fields with a narrow form can hold
 		".Kind": tlog.AttachSignature, ".Visibility": "public", ".Action": tlog.ProjectSet,
 		".State": "importing", ".Reason": "other", ".Observed": tlog.ObservedReturned, ".Source.Commit": strings.Repeat("b", 64),
-		".Role": "reviewer", ".Said": tlog.SignoffDeclined,
+		".Change": tlog.PolicyStricter, ".Role": "reviewer", ".Said": tlog.SignoffDeclined,
 		".Release.Source.Commit": strings.Repeat("b", 64),
 	}
 	for name, leaf := range leaves() {
@@ -147,6 +155,8 @@ func TestLeafFieldsAreWritten(t *testing.T) {
 					word = digest("sha256", "f") // fits digests and texts
 				case v == "charts":
 					word = "artifacts"
+				case v == tlog.QuarantineSet:
+					word = tlog.QuarantineLifted
 				}
 				field.SetString(word)
 			case int64:

@@ -153,6 +153,20 @@ func (f *frame) entry(index int64, text []byte) entryRow {
 	case tlog.Signoff:
 		row.Kind, row.Bad = "review "+l.Said, l.Said == tlog.SignoffDeclined
 		row.About, row.Note = shown(l.Deployment, maxName), chartVersion(l.Chart, l.From)+" to "+shown(l.To, maxName)+", as "+l.Role
+	case tlog.Policy:
+		row.Kind, row.Bad = "policy changed", l.Change == tlog.PolicyWeaker
+		row.About, row.AboutURL = l.Project, projectPath(f.Base, l.Project)
+		if row.Bad {
+			row.Note = "weaker than before"
+		}
+	case tlog.Quarantine:
+		row.Kind, row.Note, row.Bad = "quarantine "+l.Action, joinReason(l.Reason, l.Text), l.Action == tlog.QuarantineSet
+		about(l.Project, l.Chart, l.Version)
+	case tlog.Tombstone:
+		row.Kind, row.Note, row.Bad = "tombstone", joinReason(l.Reason, l.Text), true
+		about(l.Project, l.Chart, l.Version)
+	case tlog.Rotation:
+		row.Kind, row.Note = "new log key", "the old one ends "+l.Until.UTC().Format("2006-01-02")
 	case tlog.Audit:
 		row.Kind, row.About = "audit checkpoint", plural(int(l.Size), "audit event")
 	}
