@@ -101,6 +101,7 @@ type call struct {
 	size        int64     // of body; -1 when it is not known
 	contentType string
 	accept      string
+	etag        string // of an answer that is at hand: 304 is then no error
 }
 
 // api is the beginning of every path of the management API.
@@ -166,7 +167,7 @@ func (c *Client) foreign(res *http.Response, want string) *problem.Error {
 func (c *Client) do(ctx context.Context, k call) (*http.Response, error) {
 	for attempt := 0; ; attempt++ {
 		res, err := c.once(ctx, k)
-		if err == nil && res.StatusCode/100 == 2 {
+		if err == nil && (res.StatusCode/100 == 2 || res.StatusCode == http.StatusNotModified && k.etag != "") {
 			return res, nil
 		}
 		wait, again := c.again(k, attempt, res, err)
@@ -217,6 +218,9 @@ func (c *Client) once(ctx context.Context, k call) (*http.Response, error) {
 	}
 	if k.accept != "" {
 		req.Header.Set("Accept", k.accept)
+	}
+	if k.etag != "" {
+		req.Header.Set("If-None-Match", k.etag)
 	}
 	req.Header.Set("User-Agent", c.agent)
 	if c.token != "" {

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"maps"
 	"net/url"
 	"strconv"
 	"time"
@@ -42,11 +43,12 @@ type AuditRecord struct {
 	Event  string    `json:"event"` // such as release.refused.overwrite
 	Action string    `json:"action,omitempty"`
 	Actor  struct {
-		Kind   string `json:"kind"`
-		ID     string `json:"id,omitempty"`
-		Name   string `json:"name,omitempty"`
-		Issuer string `json:"issuer,omitempty"`
-		Token  string `json:"token,omitempty"`
+		Kind    string `json:"kind"`
+		ID      string `json:"id,omitempty"`
+		Name    string `json:"name,omitempty"`
+		Issuer  string `json:"issuer,omitempty"`
+		Subject string `json:"subject,omitempty"` // of a pipeline at its issuer
+		Token   string `json:"token,omitempty"`
 	} `json:"actor"`
 	Resource struct {
 		Project string `json:"project,omitempty"`
@@ -75,6 +77,9 @@ type AuditRecord struct {
 type AuditFilter struct {
 	Project, Chart, Version string
 	Event, Actor, Outcome   string
+	Source                  string    // address that the request came from
+	Rule                    string    // that refused
+	Since, Until            time.Time // whole seconds; Since is in the span, Until is not
 }
 
 // Version returns the version of the server.
@@ -115,24 +120,27 @@ func (c *Client) Consistency(ctx context.Context, from, to int64) ([]tlog.Hash, 
 	}
 	hashes := make([]tlog.Hash, len(out.Hashes))
 	for i, s := range out.Hashes {
-		if err := hashes[i].UnmarshalJSON([]byte(strconv.Quote(s))); err != nil {
+		h, err := parseHash(s)
+		if err != nil {
 			return nil, problem.New(problem.Unavailable, "answer", "the server's consistency proof is not well formed").Because(err)
 		}
+		hashes[i] = h
 	}
 	return hashes, nil
 }
 
+// parseHash reads a hash in base64.
+func parseHash(s string) (h tlog.Hash, err error) {
+	if err := h.UnmarshalJSON([]byte(strconv.Quote(s))); err != nil {
+		return h, problem.New(problem.Invalid, "hash", "%.60q is not a hash", s).Because(err)
+	}
+	return h, nil
+}
+
 // Audit lists audit events, the newest first.
 func (c *Client) Audit(ctx context.Context, f AuditFilter, p Page) (l List[AuditRecord], err error) {
-	q := p.values()
-	for name, value := range map[string]string{
-		"project": f.Project, "chart": f.Chart, "version": f.Version,
-		"event": f.Event, "actor": f.Actor, "outcome": f.Outcome,
-	} {
-		if value != "" {
-			q.Set(name, value)
-		}
-	}
+	q := f.values()
+	maps.Copy(q, p.values())
 	err = c.get(ctx, "/audit", q, "audit-list/v1", &l)
 	return l, err
 }

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"time"
 )
@@ -19,6 +20,11 @@ type Project struct {
 	Changed       time.Time `json:"changed"`
 	Created       time.Time `json:"created"`
 	CreatedBy     string    `json:"created_by"`
+
+	// Request is set by SetProject and SetPolicy where the policy that was
+	// asked for needs a second person; Weaker says why it does.
+	Request *Request `json:"request,omitempty"`
+	Weaker  []string `json:"weaker,omitempty"`
 }
 
 // Policy is what a project asks of its releases.
@@ -27,6 +33,11 @@ type Policy struct {
 	// Mirror names the upstream whose versions the project has, for ever; ""
 	// for a project of one's own.
 	Mirror string `json:"mirror,omitempty"`
+	// WeakenDelay is how long an approved policy that is weaker waits before
+	// it takes effect, such as "72h"; "" is a day.
+	WeakenDelay string `json:"weaken_delay,omitempty"`
+	// Signatures is what is asked of signatures; nil is nothing.
+	Signatures *SignaturePolicy `json:"signatures,omitempty"`
 }
 
 // NewProject asks for a project. Kind "" is charts.
@@ -43,6 +54,9 @@ type ProjectChange struct {
 	Public        *bool   `json:"public,omitempty"`
 	Policy        *Policy `json:"policy,omitempty"`
 	ArtifactHubID *string `json:"artifacthub_id,omitempty"` // a UUID in lower case, "" for none
+	// RequireProvenance changes this one field of the policy.
+	RequireProvenance *bool  `json:"require_provenance,omitempty"`
+	Text              string `json:"text,omitempty"` // why, for the second person that a weaker policy needs
 }
 
 // Projects lists the projects that the caller may read, by name.
@@ -65,6 +79,15 @@ func (c *Client) CreateProject(ctx context.Context, p NewProject) (out Project, 
 // SetProject changes the settings of a project.
 func (c *Client) SetProject(ctx context.Context, name string, ch ProjectChange) (Project, error) {
 	return c.project(ctx, http.MethodPatch, name, "", ch)
+}
+
+// SetPolicy gives a project another policy, as a JSON document. Where it is
+// weaker, the answer has a Request: another person has to approve it.
+func (c *Client) SetPolicy(ctx context.Context, name string, document json.RawMessage, text string) (Project, error) {
+	return c.project(ctx, http.MethodPatch, name, "", struct {
+		Policy json.RawMessage `json:"policy"`
+		Text   string          `json:"text,omitempty"`
+	}{document, text})
 }
 
 // RemoveProject removes a project for good; its names stay burnt.

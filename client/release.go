@@ -34,9 +34,12 @@ type Release struct {
 	Door          string    `json:"door"`
 	Time          time.Time `json:"time"`
 	LogIndex      int64     `json:"log_index"`
-	State         string    `json:"state"` // active, staged or yanked
+	State         string    `json:"state"` // active, staged, yanked, quarantined or tombstoned
 	Legacy        bool      `json:"legacy"`
 	Yank          *Yank     `json:"yank,omitempty"`
+	// Quarantine and Tombstone say why nobody gets the release.
+	Quarantine *Quarantine `json:"quarantine,omitempty"`
+	Tombstone  *Tombstone  `json:"tombstone,omitempty"`
 }
 
 // Yank is why, when and by whom a release was yanked.
@@ -54,6 +57,7 @@ type Receipt struct {
 	Release
 	Unchanged bool   `json:"unchanged"`       // the same bytes were released before; nothing moved
 	Proof     string `json:"proof,omitempty"` // a tlog-proof file, see ParseProof
+	Signed
 }
 
 // ParseProof reads the proof; it does not check it.
@@ -64,6 +68,7 @@ type Detail struct {
 	Release
 	Metadata chart.Metadata `json:"metadata"`
 	Proof    string         `json:"proof,omitempty"`
+	Signed
 }
 
 // ChartSummary is one chart of a project in a listing.

@@ -1,13 +1,13 @@
 package client
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
@@ -40,6 +40,16 @@ const (
 	CheckSignature  = "checkpoint-signature" // the log signed the checkpoint, by a key that the caller trusts
 	CheckTime       = "log-time"             // the entry's time is not after now
 	CheckYank       = "yank-state"           // what the server says; it is not proven
+
+	// These need a memory, see Memory.
+	CheckPin         = "pinned-digest"   // the archive is the one that was verified before
+	CheckEntry       = "pinned-entry"    // so is its log entry: there is no second one
+	CheckCovered     = "covered"         // the entry is in the log as far as it is believed and remembered
+	CheckConsistency = "consistency"     // all checkpoints at hand are of one log that only grew
+	CheckWitness     = "witness-quorum"  // as many witnesses as the policy asks for saw the same log
+	CheckFresh       = "freshness"       // the log is not older than what was seen before
+	CheckManifest    = "manifest-digest" // the OCI manifest is that of the log entry
+	CheckFetch       = "fetch"           // what is to be checked could be had; listed when it could not
 )
 
 // Check is one thing that was looked at.
@@ -68,10 +78,13 @@ type Subject struct {
 	Archive    io.ReadSeeker // read from its start, twice
 	Proof      []byte        // the .tlog-proof file; nil when there is none
 	Provenance []byte        // the .prov file; nil when there is none
+	Manifest   []byte        // the OCI manifest that led to the archive; nil when none did
+	File       string        // the name that the archive has in a repository; "" does not matter
 
 	// LogKey is the log's verifier key from a source that is not the server:
 	// a key fetched from the server that it is to check proves nothing. ""
-	// leaves the signature unchecked.
+	// leaves the signature unchecked. While a log changes its key there may be
+	// several, one a line.
 	LogKey string
 
 	// Asked is what the archive is supposed to be. Empty fields were not asked.
@@ -79,6 +92,13 @@ type Subject struct {
 	// Server is what a server says of the release; nil when none was asked.
 	Server *Release
 	Now    time.Time
+
+	// Signers are whose signatures are checked; nil checks none.
+	Signers *Signers
+
+	// Remembered is what was verified of the release before, nil where nothing
+	// is remembered at all. With an empty list this is the first time.
+	Remembered *[]Pin
 }
 
 // Logged is what the log entry of a proof says. It is to be believed only as
@@ -133,23 +153,40 @@ const clockSkew = 10 * time.Minute
 // the archive, or of a log key that is none (Invalid, rule "log-key"); whatever
 // the other bytes are, it is told in the checks.
 func Verify(s Subject) (Verification, error) {
-	var key note.Verifier
-	if s.LogKey != "" {
-		var err error
-		if key, err = tlog.NewVerifier(s.LogKey); err != nil {
-			return Verification{}, err
-		}
+	origin, keys, err := logKeys(s.LogKey)
+	if err != nil {
+		return Verification{}, err
 	}
 	sum, err := sumOf(s.Archive)
 	if err != nil {
 		return Verification{}, err
 	}
-	v := &verifier{Subject: s, key: key, out: Verification{Digest: sum}}
+	v := &verifier{Subject: s, origin: origin, keys: keys, out: Verification{Digest: sum}}
 	if err := v.run(); err != nil {
 		return Verification{}, err
 	}
 	v.out.Verdict = verdictOf(v.out.Checks)
 	return v.out, nil
+}
+
+// logKeys reads the keys of one log, one a line, and its origin; nil for none.
+func logKeys(text string) (origin string, keys note.Verifiers, err error) {
+	var list []note.Verifier
+	for line := range strings.Lines(text) {
+		v, err := tlog.NewVerifier(line)
+		if err != nil {
+			return "", nil, err
+		}
+		if origin != "" && origin != v.Name() {
+			return "", nil, problem.New(problem.Invalid, "log-key", "these are keys of two logs").
+				With("one", "%s", origin).With("other", "%s", v.Name())
+		}
+		origin, list = v.Name(), append(list, v)
+	}
+	if list == nil {
+		return "", nil, nil
+	}
+	return origin, note.VerifierList(list...), nil
 }
 
 // sumOf hashes a file from its start.
@@ -180,11 +217,13 @@ func verdictOf(checks []Check) Verdict {
 // verifier makes the checks of one Verify.
 type verifier struct {
 	Subject
-	key   note.Verifier // nil: none given
-	proof tlog.Proof
-	leaf  *tlog.Release // nil: the proof is missing, not readable, or not of a release
-	none  string        // why leaf is nil
-	out   Verification
+	origin string         // of the log that has the keys
+	keys   note.Verifiers // nil: none given
+	proof  tlog.Proof
+	leaf   *tlog.Release // nil: the proof is missing, not readable, or not of a release
+	none   string        // why leaf is nil
+	closed string        // why the archive must not be opened, "" when it may
+	out    Verification
 }
 
 func (v *verifier) add(name string, result Outcome, format string, args ...any) {
@@ -197,7 +236,9 @@ func (v *verifier) note(name, format string, args ...any) {
 }
 
 func (v *verifier) run() error {
+	v.checkPin()
 	readable := v.readProof()
+	v.checkEntry()
 	archive, err := v.checkBytes()
 	if err != nil {
 		return err
@@ -205,6 +246,10 @@ func (v *verifier) run() error {
 	v.checkName(archive)
 	v.checkProject()
 	v.checkProvenance(archive)
+	if err := v.checkSigners(archive); err != nil {
+		return err
+	}
+	v.checkManifest()
 	v.checkInclusion(readable)
 	v.checkSignature(readable)
 	v.checkTime()
@@ -212,6 +257,61 @@ func (v *verifier) run() error {
 		v.note(CheckYank, "the server says: %s", yankState(v.Server))
 	}
 	return nil
+}
+
+// checkPin compares with what was verified before, and comes before anything
+// else that is said of the archive.
+func (v *verifier) checkPin() {
+	if v.Remembered == nil {
+		return
+	}
+	if len(*v.Remembered) == 0 {
+		v.note(CheckPin, "verified for the first time: nothing is remembered that could differ")
+		return
+	}
+	for _, p := range *v.Remembered {
+		if p.Digest != v.out.Digest {
+			v.closed = "an archive with another digest than the one that is remembered is not opened"
+			v.add(CheckPin, Fail, "the archive is %s, and was %s when it was verified before", v.out.Digest, p.Digest)
+			return
+		}
+	}
+	v.add(CheckPin, Pass, "the bytes are those that were verified before")
+}
+
+// checkEntry compares the place in the log: a release has one entry.
+func (v *verifier) checkEntry() {
+	if v.Remembered == nil || len(*v.Remembered) == 0 {
+		return
+	}
+	if v.leaf == nil {
+		v.add(CheckEntry, Unchecked, "%s", v.none)
+		return
+	}
+	origin := ""
+	if cp, err := tlog.ParseCheckpoint(v.proof.Checkpoint); err == nil {
+		origin = cp.Origin
+	}
+	for _, p := range *v.Remembered {
+		if p.Origin == origin && p.Index != v.proof.Index {
+			v.add(CheckEntry, Fail, "it is entry %d now, and was entry %d when it was verified before: one release has two entries", v.proof.Index, p.Index)
+			return
+		}
+	}
+	v.add(CheckEntry, Pass, "it is entry %d as before", v.proof.Index)
+}
+
+// checkManifest compares the OCI manifest that led to the archive.
+func (v *verifier) checkManifest() {
+	switch {
+	case v.Manifest == nil:
+	case v.leaf == nil:
+		v.add(CheckManifest, Unchecked, "%s", v.none)
+	case !digest.Matches(v.Manifest, v.leaf.Manifest):
+		v.add(CheckManifest, Fail, "the OCI manifest is %s, but the log entry says %s", digest.SHA256(v.Manifest), v.leaf.Manifest)
+	default:
+		v.add(CheckManifest, Pass, "the OCI manifest is that of the log entry")
+	}
 }
 
 // readProof reads proof and leaf. It reports whether the proof can be checked,
@@ -263,6 +363,10 @@ func (v *verifier) checkBytes() (*chart.Archive, error) {
 		return nil, nil
 	}
 	v.add(CheckDigest, Pass, "the bytes are those of the log entry")
+	if v.closed != "" {
+		v.add(CheckContent, Unchecked, "%s", v.closed)
+		return nil, nil
+	}
 	if _, err := v.Archive.Seek(0, io.SeekStart); err != nil {
 		return nil, fmt.Errorf("read archive: %w", err)
 	}
@@ -294,6 +398,10 @@ func (v *verifier) checkName(a *chart.Archive) {
 	logged := v.leaf.Chart + " " + v.leaf.Version
 	if chartName := cmp.Or(v.Asked.Chart, v.leaf.Chart); chartName != v.leaf.Chart || cmp.Or(v.Asked.Version, v.leaf.Version) != v.leaf.Version {
 		v.add(CheckName, Fail, "asked for %s %s, but the log entry says %s", chartName, cmp.Or(v.Asked.Version, v.leaf.Version), logged)
+		return
+	}
+	if v.File != "" && v.File != chart.FileName(v.leaf.Chart, v.leaf.Version) {
+		v.add(CheckName, Fail, "asked for the file %s, but the log entry says %s", v.File, logged)
 		return
 	}
 	if a == nil {
@@ -377,16 +485,16 @@ func (v *verifier) checkSignature(readable bool) {
 		v.add(CheckSignature, Unchecked, "%s", v.none)
 		return
 	}
-	if v.key == nil {
+	if v.keys == nil {
 		v.add(CheckSignature, Unchecked, "no log key was given; one fetched from the server that it checks would prove nothing")
 		return
 	}
-	cp, err := tlog.OpenCheckpoint(v.proof.Checkpoint, v.key.Name(), note.VerifierList(v.key))
+	cp, err := tlog.OpenCheckpoint(v.proof.Checkpoint, v.origin, v.keys)
 	switch {
 	case err == nil:
 		v.add(CheckSignature, Pass, "signed by the key of %s", cp.Origin)
 	case problem.KindOf(err) == problem.Disproven:
-		v.add(CheckSignature, Fail, "%s; the key is that of %s", messageOf(err), v.key.Name())
+		v.add(CheckSignature, Fail, "%s; the key is that of %s", messageOf(err), v.origin)
 	default:
 		v.add(CheckSignature, Unchecked, "the checkpoint in the proof cannot be read: %s", messageOf(err))
 	}
@@ -440,31 +548,10 @@ func CutShort(what string, err error) error {
 // A reference without a version, or with "latest", is what the server takes
 // for the newest one.
 func (c *Client) Verify(ctx context.Context, ref Ref, logKey string, now time.Time) (Verification, error) {
-	rel, err := c.Release(ctx, ref.Project, ref.Chart, cmp.Or(ref.Version, "latest"))
+	s, err := c.fetchRelease(ctx, ref)
 	if err != nil {
 		return Verification{}, err
 	}
-	s := Subject{LogKey: logKey, Asked: ref, Server: &rel.Release, Now: now}
-	if ref.Version == "" || ref.Version == "latest" {
-		s.Asked.Version = rel.Version
-	}
-	if rel.Proof != "" {
-		s.Proof = []byte(rel.Proof)
-	}
-	if rel.Provenance != "" {
-		if s.Provenance, err = c.Provenance(ctx, ref.Project, rel.File); err != nil {
-			return Verification{}, err
-		}
-	}
-	archive, err := c.Archive(ctx, ref.Project, rel.File, chart.DefaultLimits().Archive)
-	if err != nil {
-		return Verification{}, err
-	}
-	defer archive.Close()
-	b, err := io.ReadAll(archive)
-	if err != nil {
-		return Verification{}, CutShort(ref.String(), err)
-	}
-	s.Archive = bytes.NewReader(b)
+	s.LogKey, s.Now = logKey, now
 	return Verify(s)
 }

@@ -24,6 +24,7 @@ type Principal struct {
 	Name    string // for people; may change, and decides nothing
 	Kind    Kind
 	Issuer  string // who vouches for it: empty for this server, else the URL of an identity provider
+	Subject string // stable name at Issuer, made of ids; empty for this server
 	TokenID string // the token that it came with, if any
 
 	// Expires is when the credential ends; zero when it has no end of its own.
@@ -41,6 +42,10 @@ type Principal struct {
 	// Scope narrows what came with a bearer token to the repositories that it
 	// was asked for; nil narrows nothing. The doors' use cases apply it.
 	Scope []Scope
+
+	// Source is the commit that a pipeline runs on, as its issuer stated when
+	// the pipeline came for its token.
+	Source Source
 }
 
 // Anonymous returns the principal of a request without a credential.

@@ -57,7 +57,7 @@ func ActorOf(p access.Principal) Actor {
 	if kind == "" {
 		kind = access.KindAnonymous
 	}
-	return Actor{Kind: kind, ID: p.ID, Name: p.Name, Issuer: p.Issuer, TokenID: p.TokenID}
+	return Actor{Kind: kind, ID: p.ID, Name: p.Name, Issuer: p.Issuer, Subject: p.Subject, TokenID: p.TokenID}
 }
 
 // Resource is the thing that the event is about.
@@ -155,6 +155,9 @@ func (s Source) Commit(salt [16]byte) string {
 func (e Event) AlertKey() string {
 	if d, ok := e.Name.Definition(); !ok || !d.Alerts {
 		return ""
+	}
+	if e.Name == AlertTested {
+		return string(e.Name) + " " + e.ID // each test for itself
 	}
 	// The separator is in none of the parts once they are quoted.
 	return fmt.Sprintf("%s %q %q %q %q", e.Name, e.Resource.Project, e.Resource.Chart, e.Resource.Version, e.Actor.ID)

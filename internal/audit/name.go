@@ -57,6 +57,7 @@ const (
 	RouteAdded         Name = "route.added"
 	RouteRemoved       Name = "route.removed"
 	RouteResent        Name = "route.resent"
+	AlertTested        Name = "alert.tested"
 
 	FeedAdded        Name = "feed.added"
 	FeedSet          Name = "feed.set"
@@ -76,12 +77,14 @@ const (
 	TrackerRemoved   Name = "tracker.removed"
 
 	RefusedSignature Name = "release.refused.signature"
+	RefusedWithheld  Name = "release.refused.withheld"
 	WouldRefuse      Name = "release.would-refuse"
 
 	QuarantineSet       Name = "quarantine.set"
 	QuarantineConfirmed Name = "quarantine.confirmed"
 	QuarantineLifted    Name = "quarantine.lifted"
 	QuarantineLapsed    Name = "quarantine.lapsed"
+	QuarantineWaits     Name = "quarantine.waits"
 
 	RequestMade      Name = "request.made"
 	RequestApproved  Name = "request.approved"
@@ -177,6 +180,7 @@ var definitions = [...]Definition{
 	{RouteAdded, "events are sent to somebody from now on", Notice, false},
 	{RouteRemoved, "events are sent to somebody no more", Notice, false},
 	{RouteResent, "deliveries that were given up are tried again", Notice, false},
+	{AlertTested, "somebody tests that alerts arrive; nothing is wrong", Alert, true},
 	{FeedAdded, "a feed of advisories is read from now on", Notice, false},
 	{FeedSet, "where or how often a feed of advisories is read was changed", Notice, false},
 	{FeedRemoved, "a feed of advisories counts no more", Notice, false},
@@ -194,12 +198,14 @@ var definitions = [...]Definition{
 	{TrackerAdded, "tickets are made in a tracker from now on", Notice, false},
 	{TrackerRemoved, "tickets are made in a tracker no more", Notice, false},
 	{RefusedSignature, "a release or signature does not have the signatures that the policy asks for", Notice, false},
+	{RefusedWithheld, "a release in quarantine, or one whose bytes are gone for good, was pushed again", Alert, true},
 	{WouldRefuse, "a policy that only reports would have refused the release", Notice, false},
 	{QuarantineSet, "a person blocked a release at every door", Alert, true},
 	{QuarantineConfirmed, "a second person confirmed that a release stays blocked", Notice, false},
 	{QuarantineLifted, "a blocked release is served again", Alert, true},
 	{QuarantineLapsed, "nobody confirmed a quarantine in time; the release is served again", Alert, true},
-	{RequestMade, "somebody asked for what needs a second person", Notice, false},
+	{QuarantineWaits, "half of the time is gone in which a second person has to confirm a quarantine", Alert, true},
+	{RequestMade, "somebody asked for what needs a second person", Alert, true},
 	{RequestApproved, "a second person agreed", Notice, false},
 	{RequestDeclined, "a second person declined", Notice, false},
 	{RequestWithdrawn, "what needed a second person was taken back", Notice, false},

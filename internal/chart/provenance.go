@@ -17,6 +17,11 @@ type Provenance struct {
 	Version string            // of the chart, as it was written
 	Files   map[string]string // file name to "sha256:" and 64 hexadecimal digits; always one entry
 	Raw     []byte            // the whole file
+	// Text is what is signed: lines that end with LF, unescaped, without white
+	// space at their ends; the last one has no end. Signature is what the armor
+	// holds: OpenPGP packets that nobody has read.
+	Text      string
+	Signature []byte
 }
 
 // MaxProvenance is the most bytes of a provenance file: it holds a Chart.yaml,
@@ -37,7 +42,7 @@ func ParseProvenance(b []byte) (Provenance, error) {
 		return Provenance{}, problem.New(problem.TooLarge, "provenance-size",
 			"the provenance file is larger than %s", sizeText(MaxProvenance)).With("size", "%d bytes", len(b))
 	}
-	text, fault := signedText(b)
+	text, sig, fault := signedText(b)
 	if fault != "" {
 		return Provenance{}, invalidProvenance("provenance-format", fault)
 	}
@@ -54,7 +59,7 @@ func ParseProvenance(b []byte) (Provenance, error) {
 	if err != nil {
 		return Provenance{}, err
 	}
-	return Provenance{Name: m.Name, Version: m.Version, Files: files, Raw: bytes.Clone(b)}, nil
+	return Provenance{Name: m.Name, Version: m.Version, Files: files, Raw: bytes.Clone(b), Text: text, Signature: sig}, nil
 }
 
 func invalidProvenance(rule, fault string) *problem.Error {
@@ -123,11 +128,12 @@ const (
 	endSignature   = "-----END PGP SIGNATURE-----"
 )
 
-// signedText takes the text out of a cleartext signature. Fault says what is
-// wrong with the framing. Lines end with LF or CRLF; the text has LF.
-func signedText(b []byte) (text, fault string) {
+// signedText takes the text and the signature out of a cleartext signature.
+// Fault says what is wrong with the framing. Lines end with LF or CRLF; the
+// text has LF.
+func signedText(b []byte) (text string, sig []byte, fault string) {
 	if !utf8.Valid(b) || bytes.IndexByte(b, 0) >= 0 {
-		return "", "it is not a UTF-8 text"
+		return "", nil, "it is not a UTF-8 text"
 	}
 	lines := strings.Split(strings.ReplaceAll(strings.TrimSpace(string(b)), "\r\n", "\n"), "\n")
 	next := func() (string, bool) {
@@ -139,7 +145,7 @@ func signedText(b []byte) (text, fault string) {
 		return line, true
 	}
 	if line, _ := next(); line != beginMessage {
-		return "", "it does not begin with a signed message"
+		return "", nil, "it does not begin with a signed message"
 	}
 	for {
 		line, ok := next()
@@ -147,41 +153,42 @@ func signedText(b []byte) (text, fault string) {
 			break
 		}
 		if !strings.HasPrefix(line, "Hash: ") {
-			return "", "its signed message has a header other than Hash"
+			return "", nil, "its signed message has a header other than Hash"
 		}
 	}
 	var out []string
 	for {
 		line, ok := next()
 		if !ok {
-			return "", "it has no signature"
+			return "", nil, "it has no signature"
 		}
 		if line == beginSignature {
 			break
 		}
 		if strings.HasPrefix(line, "-") {
 			if !strings.HasPrefix(line, "- ") {
-				return "", "its signed message has a line that begins with a hyphen and is not escaped"
+				return "", nil, "its signed message has a line that begins with a hyphen and is not escaped"
 			}
 			line = line[2:]
 		}
 		// White space at the end of a line is not part of what is signed.
 		out = append(out, strings.TrimRight(line, " \t\r"))
 	}
-	return strings.Join(out, "\n"), checkArmor(lines)
+	sig, fault = readArmor(lines)
+	return strings.Join(out, "\n"), sig, fault
 }
 
-// checkArmor makes sure that a signature follows, and nothing behind it.
-func checkArmor(lines []string) (fault string) {
+// readArmor reads the signature that follows, with nothing behind it.
+func readArmor(lines []string) (sig []byte, fault string) {
 	for len(lines) > 0 && strings.Contains(lines[0], ": ") { // Version, Comment
 		lines = lines[1:]
 	}
 	if len(lines) < 3 || lines[0] != "" {
-		return "its signature is incomplete"
+		return nil, "its signature is incomplete"
 	}
 	last := len(lines) - 1
 	if lines[last] != endSignature {
-		return "it does not end with its signature, or has a second one"
+		return nil, "it does not end with its signature, or has a second one"
 	}
 	body := lines[1:last]
 	if checksum := body[len(body)-1]; len(checksum) == 5 && checksum[0] == '=' {
@@ -189,7 +196,7 @@ func checkArmor(lines []string) (fault string) {
 	}
 	raw, err := base64.StdEncoding.DecodeString(strings.Join(body, ""))
 	if err != nil || len(raw) == 0 {
-		return "its signature is not base64"
+		return nil, "its signature is not base64"
 	}
-	return ""
+	return raw, ""
 }

@@ -53,22 +53,18 @@ func auditSubject(x client.AuditRecord) string {
 }
 
 type auditOptions struct {
-	client.AuditFilter
+	auditFilterOptions
 	limit int
 }
 
 func (o *auditOptions) register(f *pflag.FlagSet) {
-	f.StringVar(&o.Project, "project", "", "only events of project `NAME`")
-	f.StringVar(&o.Chart, "chart", "", "only events of chart `NAME`")
-	f.StringVar(&o.AuditFilter.Version, "version", "", "only events of `VERSION`")
-	f.StringVar(&o.Event, "event", "", "only `EVENT`, or those below a prefix such as release.refused.")
-	f.StringVar(&o.Actor, "user", "", "only events of `ACCOUNT`")
-	f.StringVar(&o.Outcome, "outcome", "", "only events with `OUTCOME`: allowed, denied, error")
+	o.auditFilterOptions.register(f)
 	f.IntVar(&o.limit, "limit", 50, "the newest `NUMBER` of events; 0 is all")
 }
 
 func (a *app) auditCommands() *cobra.Command {
-	return group("audit", "Read the audit trail", a.auditListCommand())
+	return group("audit", "Read the audit trail, check it, and export it",
+		a.auditListCommand(), a.auditVerifyCommand(), a.auditExportCommand(), a.auditRefusedCommands())
 }
 
 func (a *app) auditListCommand() *cobra.Command {
@@ -84,12 +80,16 @@ chartkeep audit list --project demo
 chartkeep audit list --event release.refused.overwrite --limit 0`,
 		flags: opt.register,
 		run: func(ctx context.Context, _ []string) (result, error) {
+			filter, err := opt.filter(a.now())
+			if err != nil {
+				return nil, err
+			}
 			c, err := a.client()
 			if err != nil {
 				return nil, err
 			}
 			r := auditList{}
-			r.Items, r.More, err = newest(opt.limit, func(p client.Page) (client.List[client.AuditRecord], error) { return c.Audit(ctx, opt.AuditFilter, p) })
+			r.Items, r.More, err = newest(opt.limit, func(p client.Page) (client.List[client.AuditRecord], error) { return c.Audit(ctx, filter, p) })
 			if err != nil {
 				return nil, err
 			}

@@ -326,7 +326,9 @@ func TestOutputIsDocumented(t *testing.T) {
 			t.Errorf("docs/cli-output.md does not have exit code %d: %s", e.code, e.meaning)
 		}
 	}
-	for _, name := range []string{client.CheckDigest, client.CheckContent, client.CheckName, client.CheckProject, client.CheckProvenance, client.CheckInclusion, client.CheckSignature, client.CheckTime, client.CheckYank} {
+	for _, name := range []string{client.CheckDigest, client.CheckContent, client.CheckName, client.CheckProject, client.CheckProvenance, client.CheckInclusion, client.CheckSignature, client.CheckTime, client.CheckYank,
+		client.CheckPin, client.CheckEntry, client.CheckManifest, client.CheckCovered, client.CheckFetch, client.CheckConsistency, client.CheckWitness, client.CheckFresh,
+		client.CheckOlder, client.CheckNewer, client.CheckContradiction} {
 		if !bytes.Contains(doc, []byte("| `"+name+"` |")) {
 			t.Errorf("docs/cli-output.md does not name check %s", name)
 		}

@@ -119,6 +119,7 @@ func sampleResults() []result {
 		push, pushedList{[]pushed{push, same}},
 		pulled{Project: "team-a/demo", Chart: "web", Version: "v0.9", Digest: some, ContentDigest: more, LogIndex: 3, Legacy: true, Yank: yanked.Yank, File: "charts/web-v0.9.tgz", Proof: "charts/web-v0.9.tgz.tlog-proof"},
 		verification{"web-v0.9.tgz", client.Verification{Digest: some, Logged: logged, Checks: checks, Verdict: client.Failed}},
+		sampleRemembered(logged, checks), sampleJudged(),
 		releaseResult{yanked}, releaseList{[]client.Release{rel, yanked, legacy}},
 		releaseDetail{client.Detail{Release: rel, Metadata: chart.Metadata{Name: "web", Version: "1.4.2", APIVersion: "v2", AppVersion: "3.1", Description: "A web | *site*\nof \u202eours", Deprecated: true,
 			Dependencies: []chart.Dependency{{Name: "redis", Version: ">= 1", Repository: "https://charts.example.test"}}}, Proof: "c2sp.org/tlog-proof@v1\n…\n"}},

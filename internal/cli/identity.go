@@ -46,7 +46,8 @@ func (r accountList) view() view {
 
 func (a *app) userCommands() *cobra.Command {
 	return group("user", "Manage accounts of people and machines",
-		a.userCreateCommand(), a.userListCommand(), a.userDisableCommand(), a.userPasswdCommand())
+		a.userCreateCommand(), a.userListCommand(), a.userDisableCommand(), a.userPasswdCommand(),
+		a.userLinksCommand(), a.userLinkCommand(), a.userUnlinkCommand())
 }
 
 type userCreateOptions struct {

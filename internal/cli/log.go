@@ -17,7 +17,7 @@ import (
 
 func (a *app) logCommands() *cobra.Command {
 	return group("log", "Read the transparency log and check that it only grows",
-		a.logCheckpointCommand(), a.logProveCommand(), a.logConsistencyCommand(), a.logShowCommand())
+		a.logCheckpointCommand(), a.logProveCommand(), a.logConsistencyCommand(), a.logShowCommand(), a.logWitnessesCommand(), a.logKeyCommand(), a.logRotateCommand(), a.logRecoverCommand())
 }
 
 // checkpoint is where a log stands, signed.

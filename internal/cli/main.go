@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -56,19 +57,20 @@ func (a *app) env(name string) string {
 	return ""
 }
 
+// server is the URL of the server that was given, "" for none.
+func (a *app) server() string { return cmp.Or(a.global.server, a.env("CHARTKEEP_SERVER")) }
+
 // client makes the client for the server and the token that were given.
 func (a *app) client() (*client.Client, error) {
-	server := a.global.server
-	if server == "" {
-		server = a.env("CHARTKEEP_SERVER")
-	}
-	if server == "" {
-		server = defaultServer
-	}
 	token, err := a.token()
 	if err != nil {
 		return nil, err
 	}
+	return a.connect(cmp.Or(a.server(), defaultServer), token)
+}
+
+// connect makes the client of any server.
+func (a *app) connect(server, token string) (*client.Client, error) {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.ResponseHeaderTimeout = 2 * time.Minute
 	c, err := client.New(server, token, client.Options{

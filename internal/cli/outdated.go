@@ -81,11 +81,16 @@ func (r outdatedResult) view() view {
 
 type outdatedOptions struct {
 	whereOptions
-	advisories  advisoryOptions
-	index       []string
+	advisories advisoryOptions
+	index      []string
+	failOn     []string
+	outgoingOptions
+}
+
+// outgoingOptions say how a command goes out to others than its server.
+type outgoingOptions struct {
 	networks    []string
 	credentials string
-	failOn      []string
 }
 
 func (o *outdatedOptions) register(f *pflag.FlagSet) {
@@ -353,7 +358,7 @@ func (o *outdatedOptions) published(ctx context.Context, list []deployment.Deplo
 
 // client is what goes out. Addresses that the person's own files name as such
 // may be called; names that lead to private networks need --allow-networks.
-func (o *outdatedOptions) client(urls []string) (*remote.Client, *remote.Credentials, error) {
+func (o *outgoingOptions) client(urls []string) (*remote.Client, *remote.Credentials, error) {
 	cfg := remote.Config{Proxy: http.ProxyFromEnvironment, UserAgent: userAgent()}
 	for _, n := range o.networks {
 		p, err := netip.ParsePrefix(n)

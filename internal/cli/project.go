@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -108,6 +109,8 @@ type projectCreateOptions struct {
 	importing          bool
 	require_provenance bool
 	mirror             string
+	weaken_delay       time.Duration
+	given              *pflag.FlagSet
 }
 
 func (o *projectCreateOptions) register(f *pflag.FlagSet) {
@@ -115,6 +118,8 @@ func (o *projectCreateOptions) register(f *pflag.FlagSet) {
 	f.BoolVar(&o.public, "public", false, "everyone may read, without a credential")
 	f.BoolVar(&o.importing, "importing", false, "begin by taking over the history of an old repository, see project import")
 	f.BoolVar(&o.require_provenance, "require-provenance", false, "releases stay invisible until their provenance file has come")
+	f.DurationVar(&o.weaken_delay, "weaken-delay", 24*time.Hour, "`TIME` that a weaker policy waits after a second person approved it; 0s can be chosen only here")
+	o.given = f
 	f.StringVar(&o.mirror, "mirror", "", "the project has versions of `UPSTREAM` and no others, see upstream set --mirror-project")
 }
 
@@ -136,9 +141,12 @@ chartkeep project create platform --importing`,
 			if err != nil {
 				return nil, err
 			}
+			policy := client.Policy{RequireProvenance: opt.require_provenance, Mirror: opt.mirror}
+			if opt.given.Changed("weaken-delay") {
+				policy.WeakenDelay = opt.weaken_delay.String()
+			}
 			p, err := c.CreateProject(ctx, client.NewProject{
-				Name: args[0], Kind: opt.kind, Public: opt.public, Importing: opt.importing,
-				Policy: client.Policy{RequireProvenance: opt.require_provenance, Mirror: opt.mirror},
+				Name: args[0], Kind: opt.kind, Public: opt.public, Importing: opt.importing, Policy: policy,
 			})
 			return projectResultOf(p, err)
 		},
@@ -191,6 +199,7 @@ type projectSetOptions struct {
 	public             bool
 	require_provenance bool
 	artifacthub_id     string
+	text               string
 	given              *pflag.FlagSet
 }
 
@@ -201,6 +210,7 @@ func (o *projectSetOptions) register(f *pflag.FlagSet) {
 	f.BoolVar(&o.public, "public", false, "everyone may read; --public=false: members alone")
 	f.BoolVar(&o.require_provenance, "require-provenance", false, "releases stay invisible until their provenance file has come; =false: not so")
 	f.StringVar(&o.artifacthub_id, "artifacthub-id", "", "`UUID` of the repository on Artifact Hub, which finds it in artifacthub-repo.yml and so knows the owner; none: take it away")
+	f.StringVar(&o.text, "text", "", "`TEXT` that says why, for the second person that a weaker policy needs")
 	o.given = f
 }
 
@@ -210,7 +220,10 @@ func (a *app) projectSetCommand() *cobra.Command {
 		use: "set NAME [flags]", short: "Change the settings of a project",
 		long: `
 Change who reads a project, its policy, or its id on Artifact Hub. Settings that
-are not named stay as they are. A policy never touches what is released already.`,
+are not named stay as they are. A policy never touches what is released already.
+
+A weaker policy needs a second person and waits for the project's delay, unless
+the project has released nothing yet.`,
 		example: `
 chartkeep project set demo --public=false
 chartkeep project set demo --require-provenance
@@ -223,7 +236,7 @@ chartkeep project set demo \
 				change.Public = &opt.public
 			}
 			if opt.given.Changed("require-provenance") {
-				change.Policy = &client.Policy{RequireProvenance: opt.require_provenance}
+				change.RequireProvenance = &opt.require_provenance
 			}
 			if opt.given.Changed("artifacthub-id") {
 				id := opt.artifacthub_id
@@ -238,11 +251,15 @@ chartkeep project set demo \
 			if change == (client.ProjectChange{}) {
 				return nil, usage("nothing is named that should change").try("chartkeep project set %s --public", args[0])
 			}
+			change.Text = opt.text
 			c, err := a.client()
 			if err != nil {
 				return nil, err
 			}
 			p, err := c.SetProject(ctx, args[0], change)
+			if err == nil {
+				a.sayRequest(p)
+			}
 			return projectResultOf(p, err)
 		},
 	})

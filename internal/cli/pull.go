@@ -112,6 +112,9 @@ func (a *app) pull(ctx context.Context, c *client.Client, opt pullOptions, ref c
 		return pulled{}, problem.New(problem.Disproven, "answer", "the server answered with another release than %s", ref).
 			With("answer", "%s/%s@%s", rel.Project, rel.Chart, rel.Version)
 	}
+	if err := refuseWithheld(rel.Release); err != nil {
+		return pulled{}, err
+	}
 	r := pulled{
 		Project: rel.Project, Chart: rel.Chart, Version: rel.Version, Digest: rel.Digest, ContentDigest: rel.ContentDigest,
 		LogIndex: rel.LogIndex, Legacy: rel.Legacy, Yank: rel.Yank, File: filepath.Join(opt.dir, rel.File),

@@ -29,6 +29,7 @@ type pushed struct {
 	Provenance    string `json:"provenance,omitempty"`
 	File          string `json:"file"` // as it was given
 	Proof         string `json:"proof,omitempty"`
+	client.Signed
 }
 
 func (pushed) schema() string   { return "push/v1" }
@@ -40,7 +41,7 @@ func (r pushed) outcome() string {
 		return "unchanged: these bytes are released already"
 	}
 	if r.State == "staged" {
-		return "staged: invisible until its provenance has come"
+		return "staged: invisible until all has come that it waits for"
 	}
 	return "released"
 }
@@ -53,7 +54,7 @@ func (r pushed) view() view {
 	if r.Provenance != "" {
 		facts = append(facts, fact{"provenance", r.Provenance})
 	}
-	return view{{facts: facts}}
+	return view{{facts: append(facts, signedFacts(r.Signed)...)}, signatureBlock(r.Signatures)}
 }
 
 // pushedList is the result for several files.
@@ -71,8 +72,11 @@ func (r pushedList) view() view {
 	b := block{head: []string{"RELEASE", "OUTCOME", "LOG INDEX", "DIGEST"}, empty: "nothing was released"}
 	for _, p := range r.Items {
 		outcome := "released"
-		if p.Unchanged {
+		switch {
+		case p.Unchanged:
 			outcome = "unchanged"
+		case p.State == "staged":
+			outcome = "staged"
 		}
 		b.rows = append(b.rows, []string{p.ref(), outcome, thousands(p.LogIndex), short(p.Digest)})
 	}
@@ -86,7 +90,7 @@ type pushOptions struct {
 
 func (o *pushOptions) register(f *pflag.FlagSet) {
 	f.StringVar(&o.project, "project", "", "`NAME` of the project to release into")
-	f.BoolVar(&o.noProv, "no-prov", false, "leave out the provenance file beside an archive")
+	f.BoolVar(&o.noProv, "no-prov", false, "leave out the provenance file and the bundle beside an archive")
 }
 
 func (a *app) pushCommand() *cobra.Command {
@@ -94,8 +98,8 @@ func (a *app) pushCommand() *cobra.Command {
 	return a.leaf(command{
 		use: "push FILE... --project NAME", short: "Release chart archives",
 		long: `
-Release chart archives. FILE.prov beside an archive goes with it. When the
-command ends, the release is durable, visible, and in the log, and its proof was
+Release chart archives. FILE.prov beside an archive goes with it, and
+FILE.sigstore.json is attached to the release. When the command ends, the release is durable, visible, and in the log, and its proof was
 held against the file.
 
 The same archive again is no error: it is unchanged. Other bytes for a released
@@ -167,10 +171,15 @@ func (a *app) push(ctx context.Context, c *client.Client, opt pushOptions, file 
 	if err := a.checkReceipt(rec, opt.project, f); err != nil {
 		return pushed{}, err
 	}
+	if !opt.noProv {
+		if err := attachBeside(ctx, c, file, &rec); err != nil {
+			return pushed{}, err
+		}
+	}
 	return pushed{
 		Project: rec.Project, Chart: rec.Chart, Version: rec.Version,
 		Digest: rec.Digest, ContentDigest: rec.ContentDigest, LogIndex: rec.LogIndex, Unchanged: rec.Unchanged,
-		State: rec.State, Size: rec.Size, Manifest: rec.Manifest, Provenance: rec.Provenance, File: file, Proof: rec.Proof,
+		State: rec.State, Size: rec.Size, Manifest: rec.Manifest, Provenance: rec.Provenance, File: file, Proof: rec.Proof, Signed: rec.Signed,
 	}, nil
 }
 

@@ -33,7 +33,7 @@ func releaseFacts(r client.Release) []fact {
 	if r.Yank != nil {
 		facts = append(facts, fact{"yanked", stampSeconds(r.Yank.Time) + " by " + cmp.Or(r.Yank.ByName, r.Yank.By) + ": " + yankWords(r.Yank)})
 	}
-	return facts
+	return append(facts, withheldFacts(r)...)
 }
 
 // releaseDetail is all that is known of a release.
@@ -58,7 +58,7 @@ func (r releaseDetail) view() view {
 			kept = append(kept, f)
 		}
 	}
-	return view{{facts: releaseFacts(r.Release)}, {facts: kept}}
+	return view{{facts: append(releaseFacts(r.Release), signedFacts(r.Signed)...)}, {facts: kept}, signatureBlock(r.Signatures)}
 }
 
 type chartList struct {
@@ -115,21 +115,41 @@ func (o *projectOption) register(f *pflag.FlagSet) {
 	f.StringVar(&o.project, "project", "", "`NAME` of the project to look in")
 }
 
+type releaseListOptions struct {
+	projectOption
+	staged bool
+}
+
+func (o *releaseListOptions) register(f *pflag.FlagSet) {
+	o.projectOption.register(f)
+	f.BoolVar(&o.staged, "staged", false, "list the releases that nobody sees yet, with what each waits for")
+}
+
 func (a *app) releaseListCommand() *cobra.Command {
-	var opt projectOption
+	var opt releaseListOptions
 	return a.leaf(command{
 		use: "list [CHART] --project NAME", short: "List the charts of a project, or the releases of a chart",
 		example: `
 chartkeep release list --project demo
-chartkeep release list web --project demo`,
+chartkeep release list web --project demo
+chartkeep release list --project demo --staged`,
 		args: arguments{0, 1, "at most one CHART"}, flags: opt.register,
 		run: func(ctx context.Context, args []string) (result, error) {
-			if opt.project == "" {
+			switch {
+			case opt.project == "":
 				return nil, usage("--project is missing").try("chartkeep project list")
+			case opt.staged && len(args) > 0:
+				return nil, usage("--staged lists those of the whole project").try("chartkeep release list --project %s --staged", opt.project)
 			}
 			c, err := a.client()
 			if err != nil {
 				return nil, err
+			}
+			if opt.staged {
+				items, err := collect(ctx, func(ctx context.Context, p client.Page) (client.List[client.StagedRelease], error) {
+					return c.Staged(ctx, opt.project, p)
+				})
+				return resultOf(stagedList{items}, err)
 			}
 			if len(args) == 0 {
 				items, err := collect(ctx, func(ctx context.Context, p client.Page) (client.List[client.ChartSummary], error) {

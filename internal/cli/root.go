@@ -213,15 +213,17 @@ func (a *app) root() *cobra.Command {
 	}{
 		{"server", "Run a server:", a.serverCommands()},
 		{"charts", "Release and use charts:", []*cobra.Command{
-			a.checkCommand(), a.diffCommand(), a.pushCommand(), a.pullCommand(), a.verifyCommand(), a.yankCommand(), a.unyankCommand(), a.releaseCommands()}},
+			a.checkCommand(), a.diffCommand(), a.signCommand(), a.pushCommand(), a.attachCommand(), a.pullCommand(), a.verifyCommand(), a.yankCommand(), a.unyankCommand(), a.releaseCommands()}},
+		{"protect", "Block what must not be used, with a second person:", []*cobra.Command{
+			a.quarantineCommands(), a.whereCommand(), a.tombstoneCommands(), a.requestCommands()}},
 		{"manage", "Manage a registry:", []*cobra.Command{
-			a.projectCommands(), a.userCommands(), a.tokenCommands(), a.grantCommands()}},
+			a.projectCommands(), a.policyCommands(), a.userCommands(), a.tokenCommands(), a.grantCommands(), a.publisherCommands()}},
 		{"watch", "Stay up to date:", []*cobra.Command{
-			a.outdatedCommand(), a.upstreamCommands(), a.deploymentCommands(), a.eventCommands(), a.routeCommands()}},
+			a.outdatedCommand(), a.upstreamCommands(), a.deploymentCommands(), a.eventCommands(), a.routeCommands(), a.alertCommands()}},
 		{"judge", "Judge what it means, and plan:", []*cobra.Command{
 			a.statusCommand(), a.advisoryCommands(), a.explainCommand(), a.reviewCommands(), a.planCommands(), a.upgradeCommands(), a.waiverCommands(),
 			a.windowCommands(), a.decisionCommands(), a.trackerCommands(), a.ticketCommands(), a.practiceCommand()}},
-		{"records", "Read its records:", []*cobra.Command{a.logCommands(), a.auditCommands()}},
+		{"records", "Read its records:", []*cobra.Command{a.logCommands(), a.witnessCommands(), a.monitorCommand(), a.auditCommands(), a.scrubCommands()}},
 	} {
 		if len(part.commands) == 0 {
 			continue

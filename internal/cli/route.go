@@ -75,7 +75,7 @@ func (r resentResult) view() view {
 	return view{{text: fmt.Sprintf("%d deliveries of %s are sent again", r.Deliveries, r.Route)}}
 }
 
-var kindWords = map[string]string{"webhook": "a signed webhook", "slack": "Slack messages", "mail": "mail"}
+var kindWords = map[string]string{"webhook": "a signed webhook", "slack": "Slack messages", "mail": "mail", "alertmanager": "alerts for Alertmanager"}
 
 // routeWords says which events a route takes.
 func routeWords(r client.Route) string {
@@ -130,14 +130,15 @@ func (r routeList) view() view {
 
 type routeOptions struct {
 	client.NewRoute
-	webhook, mail string
-	slack         bool
+	webhook, mail, alertmanager string
+	slack                       bool
 }
 
 func (o *routeOptions) register(f *pflag.FlagSet) {
 	f.StringVar(&o.webhook, "webhook", "", "send signed webhooks to `URL`")
 	f.BoolVar(&o.slack, "slack", false, "send Slack messages to the URL of --credential")
 	f.StringVar(&o.mail, "mail", "", "send mail to `ADDRESS`")
+	f.StringVar(&o.alertmanager, "alertmanager", "", "send alerts to the Alertmanager at `URL`")
 	f.StringVar(&o.Credential, "credential", "", "`NAME` in the server's credentials file: the signing secret, the Slack URL or the mail account")
 	f.StringSliceVar(&o.Events, "events", nil, "only these `EVENTS` (default: all)")
 	f.StringVar(&o.MinSeverity, "min-severity", "info", "only events of `SEVERITY` and above: info, low, medium, high, critical")
@@ -154,14 +155,14 @@ func (o *routeOptions) kind() error {
 	for _, k := range []struct {
 		given        bool
 		kind, target string
-	}{{o.webhook != "", "webhook", o.webhook}, {o.slack, "slack", ""}, {o.mail != "", "mail", o.mail}} {
+	}{{o.webhook != "", "webhook", o.webhook}, {o.slack, "slack", ""}, {o.mail != "", "mail", o.mail}, {o.alertmanager != "", "alertmanager", o.alertmanager}} {
 		if k.given {
 			n++
 			o.Kind, o.Target = k.kind, k.target
 		}
 	}
 	if n != 1 {
-		return usage("a route needs one of --webhook, --slack and --mail").try("chartkeep route add NAME --webhook URL")
+		return usage("a route needs one of --webhook, --slack, --mail and --alertmanager").try("chartkeep route add NAME --webhook URL")
 	}
 	return nil
 }

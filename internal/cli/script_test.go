@@ -36,7 +36,8 @@ func TestMain(m *testing.M) {
 // TestScripts runs the scripts, each beside a server of its own:
 //
 //	$CHARTKEEP_SERVER, $CHARTKEEP_TOKEN  the server, and its first administrator
-//	$LOGKEY                              the file with its log key
+//	$OCI                                 its OCI door, oci://HOST
+//	$LOGKEY, $AUDITKEY                   the files with the keys of its logs
 //	$LIAR                                the same server behind one that changes archives
 //	$OLD                                 an old repository, which is the folder old
 //
@@ -47,7 +48,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		Setup:               setup,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exitsWith, "pack": pack, "flip": flip, "cut": cut, "capture": capture, "sum": sum, "prov": prov, "until": untilMatch,
+			"exits": exitsWith, "pack": pack, "flip": flip, "cut": cut, "capture": capture, "sum": sum, "prov": prov, "keys": keys, "until": untilMatch, "twin": twin, "fill": fill,
 		},
 	})
 }
@@ -92,8 +93,10 @@ func setup(env *testscript.Env) error {
 		}
 	})
 	env.Setenv("CHARTKEEP_SERVER", d.URL())
+	env.Setenv("OCI", "oci"+strings.TrimPrefix(d.URL(), "http"))
 	env.Setenv("CHARTKEEP_TOKEN", strings.TrimSpace(string(token)))
 	env.Setenv("LOGKEY", filepath.Join(data, "log.vkey"))
+	env.Setenv("AUDITKEY", filepath.Join(data, "audit.vkey"))
 	env.Setenv("LIAR", liar.URL)
 	env.Setenv("OLD", old.URL)
 	return nil

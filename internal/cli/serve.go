@@ -70,7 +70,7 @@ func (o *serveOptions) load(environ []string) (daemon.Config, error) {
 }
 
 func (a *app) serverCommands() []*cobra.Command {
-	return []*cobra.Command{a.serveCommand(), a.initCommand(), a.doctorCommand()}
+	return []*cobra.Command{a.serveCommand(), a.initCommand(), a.doctorCommand(), a.fsckCommand(), a.backupCommand(), a.restoreCommand()}
 }
 
 func (a *app) serveCommand() *cobra.Command {

@@ -60,7 +60,7 @@ func (r tokenList) view() view {
 
 func (a *app) tokenCommands() *cobra.Command {
 	return group("token", "Make and end tokens, ask what they may do",
-		a.tokenCreateCommand(), a.tokenListCommand(), a.tokenRevokeCommand(), a.tokenCanICommand())
+		a.tokenCreateCommand(), a.tokenExchangeCommand(), a.tokenListCommand(), a.tokenRevokeCommand(), a.tokenCanICommand())
 }
 
 type tokenCreateOptions struct {

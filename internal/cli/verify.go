@@ -70,20 +70,45 @@ func (o *logKeyOption) key() (string, error) {
 
 type verifyOptions struct {
 	logKeyOption
-	proof   string
-	project string
+	sumOptions
+	signerOptions
+	proof    string
+	project  string
+	evidence string
 }
 
 func (o *verifyOptions) register(f *pflag.FlagSet) {
 	o.logKeyOption.register(f)
+	o.sumOptions.register(f)
+	o.signerOptions.register(f)
 	f.StringVar(&o.proof, "proof", "", "`PROOF` of FILE (default: FILE.tlog-proof)")
 	f.StringVar(&o.project, "project", "", "`NAME` of the project that FILE should be from")
+	f.StringVar(&o.evidence, "evidence", "", "judge the evidence in `FILE`, and no chart")
+}
+
+// check checks the flags for what is verified.
+func (o *verifyOptions) check(args []string) error {
+	switch {
+	case o.evidence != "" && (o.sum != "" || len(args) > 0 || o.project != ""):
+		return usage("--evidence is judged by itself, with --log-key and at most --proof")
+	case o.evidence != "" && o.logKey == "":
+		return usage("evidence is judged with the key of the log that it is about").try("chartkeep verify --evidence %s --log-key FILE", o.evidence)
+	case (o.sum != "" || o.evidence != "") && (o.keyring != "" || len(o.signers) > 0):
+		return usage("--keyring and --signer belong to a FILE or a reference").try("chartkeep verify demo/web@1.4.2 --keyring keys.gpg")
+	case o.sum == "" && (o.locked || o.policy != "" || o.maxAge != ""):
+		return usage("--locked, --policy and --max-age belong to --sum").try("chartkeep verify --sum PROJECT/CHART@VERSION --locked")
+	case o.sum == "" && o.evidence == "" && len(args) == 0:
+		return usage("chartkeep verify needs a FILE or a reference PROJECT/CHART[@VERSION]").try("chartkeep verify web-1.4.2.tgz --log-key log.vkey --project demo")
+	case o.sum == "" && len(args) > 1:
+		return usage("chartkeep verify takes a FILE or a reference PROJECT/CHART[@VERSION], and %q is one too many", args[1]).try("chartkeep verify --sum %s", strings.Join(args, " "))
+	}
+	return nil
 }
 
 func (a *app) verifyCommand() *cobra.Command {
 	var opt verifyOptions
 	return a.leaf(command{
-		use: "verify FILE|PROJECT/CHART[@VERSION] [flags]", short: "Check a chart against the log, without trusting the server",
+		use: "verify FILE|REF... [--sum] [flags]", short: "Check charts against the log, without trusting the server",
 		long: `
 Check that a chart is what the log says it is, and list each check with pass,
 fail or unchecked.
@@ -93,18 +118,46 @@ chartkeep pull --proof writes it. A reference is fetched from the server. The
 log's key has to come from elsewhere, by --log-key: a key fetched from the
 server that it is to check would prove nothing.
 
+With --sum it remembers: chartkeep.sum has a line for each chart, and where its
+log stood. What was verified once must stay the same, and the log must only have
+grown since. A chart that has no line yet gets one and is believed the first
+time; with --locked nothing is added and nothing written. Without REF every
+chart in the file is verified. A REF is then any of PROJECT/CHART@VERSION,
+oci://HOST/PROJECT/CHART:VERSION, https://HOST/PROJECT/charts/FILE.tgz, a FILE, or
+the folder of a chart, which stands for its dependencies. The first time, the
+log's key has to be given. What contradicts itself is written to an evidence
+file, which others can judge with --evidence.
+
+With --keyring or --signer, the provenance file and the sigstore bundles are
+held against these keys and identities too, at the time of the log entry. A
+bundle of FILE is FILE.sigstore.json.
+
 Exit code 0: verdict pass, all that the statement rests on was checked and
 holds. 5: verdict fail, something is proven false. 1: verdict incomplete,
-something could not be checked.`,
+something could not be checked. With --evidence, 5: the log is convicted; 1: it
+is not.`,
 		example: `
 chartkeep pull demo/web@1.4.2 --proof
 chartkeep verify web-1.4.2.tgz --log-key log.vkey --project demo
-chartkeep verify demo/web@1.4.2 --log-key log.vkey -o json`,
-		args: arguments{1, 1, "a FILE or a reference PROJECT/CHART[@VERSION]"}, flags: opt.register, files: true,
+chartkeep verify demo/web@1.4.2 --log-key log.vkey -o json
+chartkeep verify demo/web@1.4.2 --log-key log.vkey --keyring signers.gpg
+chartkeep verify --sum oci://charts.example.com/demo/web:1.4.2 --log-key log.vkey
+# in a pipeline: all that is in chartkeep.sum, and nothing new
+chartkeep verify --sum --locked
+chartkeep verify --evidence chartkeep-evidence-1f2e3d4c5b6a.json --log-key log.vkey`,
+		args: arguments{0, -1, ""}, flags: opt.register, files: true,
 		run: func(ctx context.Context, args []string) (result, error) {
-			key, err := opt.key()
-			if err != nil {
+			if err := opt.check(args); err != nil {
 				return nil, err
+			}
+			key, err := opt.key()
+			switch {
+			case err != nil:
+				return nil, err
+			case opt.evidence != "":
+				return a.judgeEvidence(opt, key)
+			case opt.sum != "":
+				return a.verifySum(ctx, opt, args, key)
 			}
 			var v client.Verification
 			if isFile(args[0]) {
@@ -131,25 +184,45 @@ func isFile(arg string) bool {
 }
 
 func (a *app) verifyFile(opt verifyOptions, file, key string) (client.Verification, error) {
-	s := client.Subject{LogKey: key, Asked: client.Ref{Project: opt.project}, Now: a.now()}
-	f, err := os.Open(file)
+	s, f, err := openSubject(opt, file)
 	if err != nil {
-		return client.Verification{}, fileProblem(file, err)
+		return client.Verification{}, err
 	}
 	defer f.Close()
-	s.Archive = f
+	if s.Signers, err = opt.read(a); err != nil {
+		return client.Verification{}, err
+	}
+	if s.Signers != nil {
+		bundle, err := beside(file, bundleSuffix, client.MaxBundle)
+		if err != nil {
+			return client.Verification{}, err
+		}
+		if bundle != nil {
+			s.Signers.Bundles = [][]byte{bundle}
+		}
+	}
+	s.LogKey, s.Now = key, a.now()
+	return client.Verify(s)
+}
+
+// openSubject opens a file with what lies beside it. The caller closes.
+func openSubject(opt verifyOptions, file string) (s client.Subject, f *os.File, err error) {
+	if f, err = os.Open(file); err != nil {
+		return s, nil, fileProblem(file, err)
+	}
+	s.Archive, s.Asked.Project = f, opt.project
 	if opt.proof == "" {
 		s.Proof, err = beside(file, ".tlog-proof", tlog.MaxProof)
 	} else if s.Proof, err = readFile(opt.proof, tlog.MaxProof); err != nil {
 		err = asUsage(err)
 	}
+	if err == nil {
+		s.Provenance, err = beside(file, ".prov", client.MaxProvenance)
+	}
 	if err != nil {
-		return client.Verification{}, err
+		_ = f.Close()
 	}
-	if s.Provenance, err = beside(file, ".prov", client.MaxProvenance); err != nil {
-		return client.Verification{}, err
-	}
-	return client.Verify(s)
+	return s, f, err
 }
 
 func (a *app) verifyRef(ctx context.Context, opt verifyOptions, arg, key string) (client.Verification, error) {
@@ -164,7 +237,11 @@ func (a *app) verifyRef(ctx context.Context, opt verifyOptions, arg, key string)
 	if err != nil {
 		return client.Verification{}, err
 	}
-	return c.Verify(ctx, ref, key, a.now())
+	signers, err := opt.read(a)
+	if err != nil {
+		return client.Verification{}, err
+	}
+	return c.VerifySigned(ctx, ref, key, a.now(), signers)
 }
 
 // verdict is the error of a verdict that is not pass.

@@ -40,9 +40,14 @@ type Config struct {
 	MailFrom       string
 	MailCredential string
 	KeepEvents     string // how long events are kept that nothing holds, such as 400d
+	ScrubEvery     string // from one comparison of everything with the log to the next, such as 7d
+	ScrubRate      string // bytes that it reads each second, such as 32MiB; 0 for no bound
+	RefusedKeep    string // how long copies of refused uploads are kept, such as 30d; 0 for none
 	LogOrigin      string // name of the transparency log, chosen at the first start
 	LogFormat      string // text or json
 	LogLevel       string // debug, info, warn, error
+	Identity
+	Witnesses
 }
 
 // setting describes one setting for the file, the environment, flags and docs.
@@ -56,7 +61,7 @@ type setting struct {
 }
 
 func settings() []setting {
-	return []setting{
+	return append([]setting{
 		{name: "data", help: "folder of everything that stays: database, blobs, log key", field: func(c *Config) *string { return &c.Data }},
 		{name: "listen", help: "address to listen on; the default is this machine alone", field: func(c *Config) *string { return &c.Listen }},
 		{name: "database", help: "PostgreSQL connection string; none: SQLite in the data folder", example: "postgres://chartkeep@db/chartkeep", secret: true, field: func(c *Config) *string { return &c.Database }},
@@ -70,15 +75,18 @@ func settings() []setting {
 		{name: "mail-from", help: "sender of mail", example: "Chartkeep <chartkeep@example.com>", field: func(c *Config) *string { return &c.MailFrom }},
 		{name: "mail-credential", help: "name of the mail account in the credentials file", example: "mail", field: func(c *Config) *string { return &c.MailCredential }},
 		{name: "keep-events", help: "how long events of upstreams and deployments are kept that nothing holds", field: func(c *Config) *string { return &c.KeepEvents }},
+		{name: "scrub-every", help: "how often everything stored is compared with the log", field: func(c *Config) *string { return &c.ScrubEvery }},
+		{name: "scrub-rate", help: "how much that reads each second at most; 0 for no bound", field: func(c *Config) *string { return &c.ScrubRate }},
+		{name: "refused-keep", help: "how long copies of what was offered for a released version are kept; 0 for none", field: func(c *Config) *string { return &c.RefusedKeep }},
 		{name: "log-origin", help: "name of the transparency log, fixed at the first start", example: "charts.example.com/log", field: func(c *Config) *string { return &c.LogOrigin }},
 		{name: "log-format", help: "form of the server's own log: text or json", field: func(c *Config) *string { return &c.LogFormat }},
 		{name: "log-level", help: "least level of the server's own log: debug, info, warn or error", field: func(c *Config) *string { return &c.LogLevel }},
-	}
+	}, append(witnessSettings(), identitySettings()...)...)
 }
 
 // Default is a server that needs no configuration.
 func Default() Config {
-	return Config{Data: "chartkeep-data", Listen: "127.0.0.1:8080", KeepEvents: "400d", LogFormat: "text", LogLevel: "info"}
+	return Config{Data: "chartkeep-data", Listen: "127.0.0.1:8080", KeepEvents: "400d", ScrubEvery: "7d", ScrubRate: "32MiB", RefusedKeep: "30d", LogFormat: "text", LogLevel: "info", Identity: defaultIdentity(), Witnesses: Witnesses{WitnessQuorum: quorumBestEffort}}
 }
 
 // Flag is a setting that may be given as a flag.
@@ -202,7 +210,7 @@ func (c *Config) readFile(path string) error {
 			return problem.New(problem.Invalid, "config-value", "the setting %s in %s, line %d, takes text", key, path, node.Line)
 		}
 		// Files named in the configuration are beside it.
-		if slices.Contains([]string{"tls-cert", "tls-key", "data", "credentials"}, s.name) {
+		if slices.Contains([]string{"tls-cert", "tls-key", "data", "credentials", "witness-policy"}, s.name) {
 			if p := s.field(c); *p != "" && !filepath.IsAbs(*p) {
 				*p = filepath.Join(filepath.Dir(path), *p)
 			}
@@ -254,6 +262,21 @@ func (c *Config) check() error {
 		return err
 	}
 	if _, err := c.eventsFor(); err != nil {
+		return err
+	}
+	for _, check := range []func() error{
+		func() error { _, err := c.scrubEvery(); return err },
+		func() error { _, err := c.scrubRate(); return err },
+		func() error { _, err := c.refusedKeep(); return err },
+	} {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	if err := c.checkIdentity(); err != nil {
+		return err
+	}
+	if err := c.checkWitnesses(); err != nil {
 		return err
 	}
 	if c.LogFormat != "text" && c.LogFormat != "json" {

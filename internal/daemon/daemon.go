@@ -24,9 +24,11 @@ import (
 	"github.com/chartkeep/chartkeep/internal/access"
 	"github.com/chartkeep/chartkeep/internal/audit"
 	"github.com/chartkeep/chartkeep/internal/chart"
+	"github.com/chartkeep/chartkeep/internal/custody"
 	"github.com/chartkeep/chartkeep/internal/problem"
 	"github.com/chartkeep/chartkeep/internal/release"
 	"github.com/chartkeep/chartkeep/internal/remote"
+	"github.com/chartkeep/chartkeep/internal/remote/witness"
 	"github.com/chartkeep/chartkeep/internal/server"
 	"github.com/chartkeep/chartkeep/internal/server/api"
 	"github.com/chartkeep/chartkeep/internal/server/chartrepo"
@@ -34,6 +36,7 @@ import (
 	"github.com/chartkeep/chartkeep/internal/server/oci"
 	"github.com/chartkeep/chartkeep/internal/server/tiles"
 	"github.com/chartkeep/chartkeep/internal/server/web"
+	"github.com/chartkeep/chartkeep/internal/signature/keyless"
 	"github.com/chartkeep/chartkeep/internal/store/blob"
 	"github.com/chartkeep/chartkeep/internal/store/sqlstore"
 	"github.com/chartkeep/chartkeep/internal/upgrade"
@@ -48,14 +51,18 @@ type Daemon struct {
 	keys    *keys
 	store   *sqlstore.Store
 	service *release.Service
+	custody *custody.Custodian
 	watch   *watch.Service
 	judge   *upgrade.Service
 	out     *remote.Client
-	handler *server.Server
-	cert    *server.Certificate
-	ln      net.Listener
-	told    *prometheus.CounterVec
-	first   string // the first admin token, at the first start
+	// asking and witnesses are set when the log has witnesses.
+	asking    *witness.Client
+	witnesses release.WitnessConfig
+	handler   *server.Server
+	cert      *server.Certificate
+	ln        net.Listener
+	told      *prometheus.CounterVec
+	first     string // the first admin token, at the first start
 }
 
 // Serve runs a server until ctx ends or the process is told to stop. What a
@@ -91,11 +98,12 @@ func Open(ctx context.Context, cfg Config, logs io.Writer) (_ *Daemon, err error
 	if d.keys, err = d.folder.openKeys(cfg.LogOrigin); err != nil {
 		return nil, err
 	}
-	d.store, err = sqlstore.Open(ctx, sqlstore.Config{
-		SQLite: d.folder.file(fileDatabase), Postgres: cfg.Database, Origin: d.keys.origin,
-		Signer: d.keys.release, AuditSigner: d.keys.audit, VerifierKey: d.keys.verifier,
-	})
-	if err != nil {
+	if err := d.folder.publishAuditKey(d.keys.auditVerifier); err != nil {
+		return nil, err
+	}
+	keyed := d.keys.storeConfig()
+	keyed.SQLite, keyed.Postgres = d.folder.file(fileDatabase), cfg.Database
+	if d.store, err = sqlstore.Open(ctx, keyed); err != nil {
 		return nil, err
 	}
 	blobs, err := blob.OpenDir(d.folder.file(dirBlobs))
@@ -103,9 +111,28 @@ func Open(ctx context.Context, cfg Config, logs io.Writer) (_ *Daemon, err error
 		return nil, err
 	}
 	limits := chart.DefaultLimits()
+	if err := d.openOut(); err != nil { // before the witnesses are asked what they know
+		return nil, err
+	}
+	if err := d.openCustody(ctx, blobs, limits); err != nil {
+		return nil, err
+	}
+	scrub, err := d.scrubbing()
+	if err != nil {
+		return nil, err
+	}
+	refused, err := d.keepingRefused()
+	if err != nil {
+		return nil, err
+	}
+	pipelines, signIn, err := d.identity()
+	if err != nil {
+		return nil, err
+	}
 	d.service = release.New(release.Config{
+		Pipelines: pipelines, SignIn: signIn, Witness: d.witnesses,
 		Store: d.store, Blobs: blobs, Limits: limits, Secret: d.keys.secret, Service: d.keys.origin,
-		IndexCache: cache{d.folder.file(dirCache)}, Log: d.log,
+		IndexCache: cache{d.folder.file(dirCache)}, Certifier: keyless.Certifier{}, Scrub: scrub, Refused: refused, Log: d.log,
 		Demand: func(ctx context.Context, project, name, version string) error {
 			return d.watch.Pull(ctx, project, name, version)
 		},
@@ -156,6 +183,9 @@ func newLogger(cfg *Config, w io.Writer) *slog.Logger {
 
 // firstAdmin makes the first account and writes its token down.
 func (d *Daemon) firstAdmin(ctx context.Context) error {
+	if d.store.ReadOnly() != nil {
+		return nil // an account that is made now would not be in the log
+	}
 	secret, err := d.service.EnsureAdmin(ctx)
 	if err != nil || secret == "" {
 		return err
@@ -190,6 +220,14 @@ func (d *Daemon) connect(limits chart.Limits) error {
 		Name: "chartkeep_events_total",
 		Help: "Audit events by name, severity and result, as they were told.",
 	}, []string{"event", "severity", "result"})
+	// A counter that appears with its first event shows no increase.
+	for _, def := range audit.Names() {
+		for _, result := range []audit.Result{audit.Allowed, audit.Denied, audit.Failed} {
+			if def.Alerts {
+				d.told.WithLabelValues(string(def.Name), string(def.Severity), string(result))
+			}
+		}
+	}
 	logSize := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "chartkeep_log_size", Help: "Leaves in the transparency log.",
 	}, func() float64 {
@@ -199,16 +237,18 @@ func (d *Daemon) connect(limits chart.Limits) error {
 		}
 		return float64(info.Size)
 	})
-	m.Registerer().MustRegister(d.told, logSize)
+	m.Registerer().MustRegister(d.scrubGauges()...)
+	m.Registerer().MustRegister(d.told, logSize, &gauges{store: d.store, log: d.log}, custodyGauges{d}, witnessGauges{d})
 	cfg.Recorder, cfg.Metrics = m, m.Handler()
-	cfg.Checks = []server.Check{{Name: "store", Run: d.service.Ready}}
+	cfg.Checks = []server.Check{{Name: "store", Run: d.service.Ready}, {Name: "history", Run: d.historyReady}}
+	cfg.ReadOnly = d.store.ReadOnly
 
 	build := ReadBuild()
 	ociDoor := oci.New(d.service)
 	repo := chartrepo.New(d.service, chartrepo.Config{Version: build.Version, MaxArchive: limits.Archive, TempDir: d.folder.file(dirCache)})
 	manage := api.New(d.service, d.watch, api.Config{Version: build.Version, Commit: build.Commit, Judging: d.judge})
 	log := tiles.New(d.service, func(r *http.Request) error { return d.service.MayReadLog(r.Context(), server.CallerOf(r)) })
-	pages, err := web.New(d.service, web.Config{Version: build.Version, Watching: d.watch, Judging: d.judge})
+	pages, err := web.New(d.service, web.Config{Version: build.Version, Watching: d.watch, Judging: d.judge, SignIn: d.service})
 	if err != nil {
 		return err
 	}
@@ -237,6 +277,10 @@ func (d *Daemon) recordFailures(ctx context.Context, failures []server.AuthFailu
 			Detail: map[string]string{audit.DetailCount: strconv.FormatInt(f.Count, 10), audit.DetailSince: f.First.UTC().Format(time.RFC3339)},
 		})
 	}
+	if d.store.ReadOnly() != nil {
+		d.log.WarnContext(ctx, "wrong credentials, which a read-only database cannot record", "sources", len(failures))
+		return
+	}
 	if err := d.store.Record(ctx, time.Now(), events...); err != nil {
 		d.log.ErrorContext(ctx, "record failed credentials", "error", err)
 	}
@@ -244,17 +288,28 @@ func (d *Daemon) recordFailures(ctx context.Context, failures []server.AuthFailu
 
 // Run answers requests until ctx ends, then lets running ones finish.
 func (d *Daemon) Run(ctx context.Context) error {
+	defer d.keepLast(ctx)
 	var beside sync.WaitGroup
 	defer beside.Wait()
 	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWork()
+	writing := d.writing(work, &beside)
 	beside.Go(func() { d.handler.Run(work) })
 	beside.Go(func() { d.every(work, time.Minute, "maintain", d.service.Maintain) })
 	beside.Go(func() { d.every(work, time.Second, "tell events", d.tell) })
+	beside.Go(func() { d.every(work, time.Second, "protect", d.service.Protect) })
 	beside.Go(func() { d.every(work, time.Hour, "anchor audit log", d.store.Anchor) })
+	if err := d.rotate(ctx); err != nil {
+		d.log.ErrorContext(ctx, "put the new log key into the log", "error", err)
+	}
+	beside.Go(func() { d.every(work, time.Hour, "rotate log key", d.rotate) })
 	beside.Go(func() { d.reload(work) })
-	d.watching(work, &beside, d.watch)
-	d.judging(work, &beside)
+	d.keeping(work, &beside)
+	beside.Go(func() { d.service.Scrubbing(writing) })
+	beside.Go(func() { d.every(writing, time.Hour, "forget refused copies", d.service.SweepRefused) })
+	d.watching(writing, &beside, d.watch)
+	d.judging(writing, &beside)
+	beside.Go(func() { d.service.AskWitnesses(writing) })
 	d.log.InfoContext(ctx, "serving", "address", d.ln.Addr().String(), "data", d.folder.path, "log", d.keys.origin, "version", ReadBuild().Version, "tls", d.cert != nil)
 	err := server.Serve(ctx, d.ln, d.handler, d.cert, d.log)
 	d.log.InfoContext(ctx, "stopped")
@@ -273,6 +328,12 @@ func (d *Daemon) every(ctx context.Context, pause time.Duration, name string, jo
 		case <-ctx.Done():
 			last = true
 		}
+		if d.store.ReadOnly() != nil {
+			if last {
+				return
+			}
+			continue // it would write
+		}
 		if err := job(context.WithoutCancel(ctx)); err != nil {
 			d.log.ErrorContext(ctx, "background work failed", "job", name, "error", err)
 		}
@@ -282,10 +343,14 @@ func (d *Daemon) every(ctx context.Context, pause time.Duration, name string, jo
 	}
 }
 
-// tell hands what happened to the log and the metrics.
+// tell hands what happened to the log, the metrics and the routes.
 func (d *Daemon) tell(ctx context.Context) error {
 	for {
 		n, err := d.store.Relay(ctx, 1000, func(records []release.AuditRecord) error {
+			// First, since it alone can fail: then all of it is told again.
+			if err := d.raise(ctx, records); err != nil {
+				return err
+			}
 			for _, r := range records {
 				ev := &r.Event
 				def, _ := ev.Name.Definition()
@@ -304,6 +369,15 @@ func (d *Daemon) tell(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// raise makes alerts of what is alarming.
+func (d *Daemon) raise(ctx context.Context, records []release.AuditRecord) error {
+	events := make([]watch.AuditEvent, len(records))
+	for i, r := range records {
+		events[i] = watch.AuditEvent{Index: r.Index, Event: r.Event, Actor: r.Actor}
+	}
+	return d.watch.Raise(ctx, events)
 }
 
 // reload takes a new certificate when the process is told to (SIGHUP).

@@ -27,9 +27,12 @@ const (
 	fileLock     = "lock"
 	fileLogKey   = "log.key"  // the private key of the log: the one secret that nothing replaces
 	fileVerifier = "log.vkey" // its public half
-	fileToken    = "admin-token"
-	dirBlobs     = "blobs"
-	dirCache     = "cache" // can be made again
+	// fileAuditVerifier is the public key of the audit log.
+	fileAuditVerifier = "audit.vkey"
+	fileToken         = "admin-token"
+	dirBlobs          = "blobs"
+	dirRefused        = "refused" // below dirBlobs: copies of what was refused
+	dirCache          = "cache"   // can be made again
 )
 
 // folder is an open data folder.
@@ -78,15 +81,31 @@ type keys struct {
 	origin         string
 	release, audit note.Signer
 	verifier       string
+	auditVerifier  string
+	auditSeed      []byte // audit is made from it
 	secret         []byte // signs credentials
 	made           bool   // at this start
+
+	// While the log goes from one key to another: both, until the old one ends.
+	rotation *Rotation
+	old      note.Signer
 }
 
 // openKeys reads the log key, or makes it at the first start. Everything else
 // that replicas have to share is derived from it, so that it is the one file
-// to keep and to copy.
+// to keep and to copy; what was derived stays when the log gets another key,
+// and stands in files of its own from then on.
 func (d *folder) openKeys(origin string) (*keys, error) {
 	k := &keys{}
+	var err error
+	if k.rotation, err = d.readRotation(); err != nil {
+		return nil, err
+	}
+	if k.rotation != nil {
+		if k.old, err = d.oldSigner(); err != nil {
+			return nil, err
+		}
+	}
 	b, err := os.ReadFile(d.file(fileLogKey))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -131,19 +150,35 @@ func (d *folder) openKeys(origin string) (*keys, error) {
 	if !strings.HasPrefix(k.verifier, k.origin+"+") {
 		return nil, problem.New(problem.Unavailable, "log-key", "%s and %s do not belong together", d.file(fileLogKey), d.file(fileVerifier))
 	}
-	seed, err := hkdf.Key(sha256.New, []byte(skey), nil, "chartkeep audit log key", 32)
+	return k, d.derive(k, skey)
+}
+
+// derive fills in what is made from the log key, or was made from the first.
+func (d *folder) derive(k *keys, skey string) error {
+	for _, one := range []struct {
+		file, purpose string
+		out           *[]byte
+	}{{fileAuditKey, "chartkeep audit log key", &k.auditSeed}, {fileSecret, "chartkeep credentials", &k.secret}} {
+		kept, err := os.ReadFile(d.file(one.file))
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			*one.out, err = hkdf.Key(sha256.New, []byte(skey), nil, one.purpose, 32)
+		case err == nil:
+			if *one.out, err = hex.DecodeString(strings.TrimSpace(string(kept))); err == nil && len(*one.out) != 32 {
+				err = errors.New("it does not have 32 bytes")
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("read %s: %w", d.file(one.file), err)
+		}
+	}
+	auditKey, auditVerifier, err := tlog.GenerateKey(bytes.NewReader(k.auditSeed), k.origin+"/audit")
 	if err != nil {
-		return nil, err
+		return err
 	}
-	auditKey, _, err := tlog.GenerateKey(bytes.NewReader(seed), k.origin+"/audit")
-	if err != nil {
-		return nil, err
-	}
-	if k.audit, err = tlog.NewSigner(auditKey); err != nil {
-		return nil, err
-	}
-	k.secret, err = hkdf.Key(sha256.New, []byte(skey), nil, "chartkeep credentials", 32)
-	return k, err
+	k.auditVerifier = auditVerifier
+	k.audit, err = tlog.NewSigner(auditKey)
+	return err
 }
 
 // writeOnce writes a file that must not be there, durable with its name.

@@ -3,7 +3,6 @@ package daemon
 import (
 	"context"
 	"io"
-	"net/http"
 	"sync"
 	"time"
 
@@ -11,7 +10,6 @@ import (
 	"github.com/chartkeep/chartkeep/internal/audit"
 	"github.com/chartkeep/chartkeep/internal/chart"
 	"github.com/chartkeep/chartkeep/internal/release"
-	"github.com/chartkeep/chartkeep/internal/remote"
 	"github.com/chartkeep/chartkeep/internal/remote/notify"
 	"github.com/chartkeep/chartkeep/internal/remote/source"
 	"github.com/chartkeep/chartkeep/internal/watch"
@@ -56,23 +54,12 @@ func (r ownRegistry) KeepArchive(ctx context.Context, archive []byte) (string, e
 	return r.service.KeepArchive(ctx, archive)
 }
 
-// openWatch puts the watch together, with the one way out of this server.
+// openWatch puts the watch together.
 func (d *Daemon) openWatch(limits chart.Limits) error {
-	networks, err := d.cfg.networks()
-	if err != nil {
-		return err
-	}
 	eventsFor, err := d.cfg.eventsFor()
 	if err != nil {
 		return err
 	}
-	out := remote.Config{AllowNetworks: networks, Proxy: http.ProxyFromEnvironment, UserAgent: "chartkeep/" + ReadBuild().Version, Log: d.log}
-	if d.cfg.Credentials != "" {
-		if out.Credentials, err = remote.LoadCredentials(d.cfg.Credentials); err != nil {
-			return err
-		}
-	}
-	d.out = remote.New(out)
 	sender, err := notify.New(notify.Config{
 		Client: d.out, Origin: d.keys.origin, ExternalURL: d.cfg.ExternalURL,
 		Mail: notify.Mail{Server: d.cfg.MailServer, From: d.cfg.MailFrom, Credential: d.cfg.MailCredential},
@@ -101,4 +88,5 @@ func (d *Daemon) watching(ctx context.Context, beside *sync.WaitGroup, w *watch.
 	beside.Go(func() { watch.NewNotifier(w).Run(ctx) })
 	beside.Go(func() { d.every(ctx, time.Minute, "take fingerprints", w.Fingerprint) })
 	beside.Go(func() { d.every(ctx, time.Hour, "forget old events", w.Prune) })
+	beside.Go(func() { d.every(ctx, time.Minute, "end alerts", w.EndAlerts) })
 }

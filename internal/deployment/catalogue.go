@@ -97,7 +97,7 @@ func (c *Catalogue) Match(d *Deployment) Match {
 			continue
 		}
 		published++
-		if !sameVersion(p.Version, version) {
+		if !SameVersion(p.Version, version) {
 			continue
 		}
 		named = append(named, p)
@@ -181,9 +181,9 @@ func originsOf(list []*Published) []string {
 	return out
 }
 
-// sameVersion compares as Helm does: a v in front and build metadata behind
+// SameVersion compares as Helm does: a v in front and build metadata behind
 // make no other version. Flux appends build metadata of its own.
-func sameVersion(a, b string) bool {
+func SameVersion(a, b string) bool {
 	return a == b || plainVersion(a) == plainVersion(b)
 }
 
@@ -364,7 +364,7 @@ func (r *Row) compare(list []*Published, is *semver.Version, now time.Time) (kno
 		if err != nil || p.Gone {
 			continue
 		}
-		known = known || sameVersion(p.Version, r.Version)
+		known = known || SameVersion(p.Version, r.Version)
 		if constraint != nil && constraint.Check(v) && (allowed == nil || v.GreaterThan(allowed)) {
 			allowed, r.Allowed = v, p.Version
 		}

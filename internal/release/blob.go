@@ -93,6 +93,7 @@ type blob struct {
 	service *Service
 	file    BlobFile
 	digest  string
+	of      *Release // whose archive it is, where that is known
 }
 
 func (b *blob) ReadAt(p []byte, off int64) (int, error) { return b.file.ReadAt(p, off) }
@@ -113,13 +114,13 @@ func (b *blob) WriteTo(w io.Writer) (int64, error) {
 	if err == nil {
 		b.service.verified.add(b.digest)
 	} else if problem.KindOf(err) == problem.Disproven {
-		b.service.log.Error("blob damaged", "digest", b.digest, "error", err)
+		b.service.damaged(b)
 	}
 	return n, err
 }
 
 func (b *blob) RangeOK() error {
-	if b.service.verified.has(b.digest) {
+	if b.service.verified.has(b.digest) && !b.service.doubts.blob(b.digest) {
 		return nil
 	}
 	_, err := b.WriteTo(io.Discard)
@@ -138,37 +139,30 @@ func (memory) Close() error { return nil }
 func (s *Service) open(ctx context.Context, d string) (*blob, error) {
 	b, err := s.store.SmallBlob(ctx, d)
 	if err == nil {
-		return &blob{s, memory{bytes.NewReader(b), false}, d}, nil
+		return &blob{service: s, file: memory{bytes.NewReader(b), false}, digest: d}, nil
 	}
 	if problem.KindOf(err) != problem.NotFound {
 		return nil, err
 	}
-	f, err := s.blobs.Open(ctx, d)
-	if err != nil {
-		return nil, missing(err, d)
-	}
-	return &blob{s, f, d}, nil
+	return s.openStored(ctx, d)
 }
 
 // openLarge is open for what is known to be an archive.
 func (s *Service) openLarge(ctx context.Context, d string) (*blob, error) {
 	if b, ok := s.recent.get(d); ok {
-		return &blob{s, memory{bytes.NewReader(b), true}, d}, nil
+		return &blob{service: s, file: memory{bytes.NewReader(b), true}, digest: d}, nil
 	}
-	f, err := s.blobs.Open(ctx, d)
-	if err != nil {
-		return nil, missing(err, d)
-	}
-	if f.Size() > maxRecentBlob || !s.verified.has(d) {
-		return &blob{s, f, d}, nil // what is read once is not worth keeping
+	f, err := s.openStored(ctx, d)
+	if err != nil || f.Size() > maxRecentBlob || !s.verified.has(d) {
+		return f, err // what is read once is not worth keeping
 	}
 	defer f.Close()
 	buf := bytes.NewBuffer(make([]byte, 0, f.Size()))
-	if _, err := (&blob{s, f, d}).WriteTo(buf); err != nil {
+	if _, err := f.WriteTo(buf); err != nil {
 		return nil, err
 	}
 	s.recent.put(d, buf.Bytes())
-	return &blob{s, memory{bytes.NewReader(buf.Bytes()), true}, d}, nil
+	return &blob{service: s, file: memory{bytes.NewReader(buf.Bytes()), true}, digest: d}, nil
 }
 
 // recentBlobs keeps small archives that are read for the second time, and were
@@ -191,6 +185,16 @@ func (r *recentBlobs) get(d string) ([]byte, bool) {
 	defer r.mu.RUnlock()
 	b, ok := r.known[d]
 	return b, ok
+}
+
+// drop forgets bytes that have to go.
+func (r *recentBlobs) drop(d string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if b, ok := r.known[d]; ok {
+		r.size -= len(b)
+		delete(r.known, d)
+	}
 }
 
 func (r *recentBlobs) put(d string, b []byte) {
@@ -347,7 +351,7 @@ func (s *Service) FinishUpload(ctx context.Context, c Caller, repo, id string, o
 		return err
 	}
 	s.uploads.end(u.ID())
-	return s.keep(ctx, p, repo, u, want)
+	return s.keep(ctx, c, p, repo, u, want)
 }
 
 // PutBlob stores a blob that comes in one piece.
@@ -367,14 +371,17 @@ func (s *Service) PutBlob(ctx context.Context, c Caller, repo string, r io.Reade
 		u.Cancel()
 		return err
 	}
-	return s.keep(ctx, p, repo, u, want)
+	return s.keep(ctx, c, p, repo, u, want)
 }
 
 // keep makes an upload a blob of a repository. What is small and no archive
 // goes to the database, where it becomes durable with the manifest that names
 // it; the rest goes to the blob store, durable now.
-func (s *Service) keep(ctx context.Context, p Project, repo string, u Upload, want string) error {
+func (s *Service) keep(ctx context.Context, c Caller, p Project, repo string, u Upload, want string) error {
 	defer u.Cancel()
+	if err := s.refuseUpload(ctx, c, &p, repo, want); err != nil {
+		return err
+	}
 	size := u.Size()
 	if size <= MaxSmallBlob {
 		b, err := u.Bytes(MaxSmallBlob)
@@ -390,10 +397,34 @@ func (s *Service) keep(ctx context.Context, p Project, repo string, u Upload, wa
 			return s.store.LinkBlob(ctx, p.ID, repo, Link{want, size, true}, b)
 		}
 	}
+	if err := s.notErasing(ctx, want); err != nil {
+		return err
+	}
 	if _, _, err := u.Commit(ctx, want); err != nil {
 		return err
 	}
 	return s.store.LinkBlob(ctx, p.ID, repo, Link{want, size, false}, nil)
+}
+
+// notErasing refuses to store a large blob whose bytes are about to be removed,
+// see Protection.Erasing.
+func (s *Service) notErasing(ctx context.Context, d string) error {
+	erasing, err := s.store.Erasing(ctx, d)
+	if err == nil && erasing {
+		err = problem.New(problem.Unavailable, "blob-erasing", "the bytes of %s are being removed, since a release that had them has a tombstone", d).
+			Suggest("push again in %s", 2*EraseAfter)
+	}
+	return err
+}
+
+// refuseUpload refuses, and records, a blob of a release that is withheld.
+func (s *Service) refuseUpload(ctx context.Context, c Caller, p *Project, repo, d string) error {
+	err := s.store.CheckWithheld(ctx, repo, d)
+	if e, ok := problem.As(err); ok && (e.Rule == RuleQuarantine || e.Rule == RuleTombstone) {
+		e.Message += "; nothing was stored"
+		return s.refused(ctx, c, audit.RefusedWithheld, audit.Resource{Project: p.Name, Chart: strings.TrimPrefix(repo, p.Name+"/"), Digest: d}, e, nil)
+	}
+	return err
 }
 
 func isGzip(b []byte) bool { return len(b) >= 2 && b[0] == 0x1f && b[1] == 0x8b }
@@ -451,9 +482,17 @@ func (s *Service) mayRead(ctx context.Context, c Caller, repo string) (Project, 
 	return p, s.allow(ctx, c, &p, rest, access.ChartPull, false)
 }
 
-// StatBlob says how large a blob of a repository is.
+// StatBlob says how large a blob of a repository is. To whoever could push
+// there, a blob that is withheld is not there: clients ask before they upload,
+// and a push shall come as far as the answer that says why it is refused.
 func (s *Service) StatBlob(ctx context.Context, c Caller, repo, d string) (int64, error) {
 	l, err := s.link(ctx, c, repo, d)
+	if e, ok := problem.As(err); ok && (e.Rule == RuleQuarantine || e.Rule == RuleTombstone) {
+		p, rest, ferr := s.repository(ctx, c, repo)
+		if ferr == nil && s.could(c, access.Request{Action: access.ChartPush, Project: p.Name, ProjectPublic: p.Public, Chart: rest}) {
+			err = problem.New(problem.NotFound, "blob-unknown", "repository %s does not take the blob %s", repo, d)
+		}
+	}
 	return l.Size, err
 }
 

@@ -132,6 +132,12 @@ func (s *Service) tokenPrincipal(ctx context.Context, cred *Credential) (access.
 		return access.Principal{}, problem.New(problem.Unauthenticated, "token-ended", "the token %s", what).
 			Suggest("ask for a new one: chartkeep token create --project NAME --role ROLE")
 	}
+	if pl := cred.Pipeline; pl != nil {
+		return access.Principal{
+			ID: pl.Publisher, Name: "pipeline " + pl.Name, Kind: access.KindToken, Issuer: pl.Issuer, Subject: pl.Subject, Source: pl.Source,
+			TokenID: cred.TokenID, Expires: cred.Expires, Grants: cred.Grants,
+		}, nil
+	}
 	if !cred.Personal {
 		name := cred.Name
 		if name == "" {
@@ -381,7 +387,7 @@ func (s *Service) AddGrant(ctx context.Context, c Caller, account string, g acce
 	if err := access.Within(c.Principal, g, s.now()); err != nil {
 		return g, err
 	}
-	a, _, err := s.store.AccountByName(ctx, account)
+	holder, err := s.holder(ctx, account)
 	if err != nil {
 		return g, err
 	}
@@ -391,8 +397,18 @@ func (s *Service) AddGrant(ctx context.Context, c Caller, account string, g acce
 	defer s.principals.forget()
 	ev := s.event(c)
 	ev.Name, ev.Action, ev.Resource = audit.RoleGranted, access.MemberWrite, audit.Resource{Project: exactProject(g.Project)}
-	ev.Detail = map[string]string{"account": a.ID, audit.DetailRole: string(g.Role), audit.DetailGrant: g.ID, "projects": g.Project}
-	return g, s.store.AddGrant(ctx, a.ID, g, ev, s.now())
+	ev.Detail = map[string]string{"account": holder, audit.DetailRole: string(g.Role), audit.DetailGrant: g.ID, "projects": g.Project}
+	return g, s.store.AddGrant(ctx, holder, g, ev, s.now())
+}
+
+// holder is whom a grant is for: an account by its name, or a group of the
+// identity provider, which is its own id.
+func (s *Service) holder(ctx context.Context, name string) (string, error) {
+	if group, ok := strings.CutPrefix(name, GroupPrefix); ok {
+		return name, checkGroup(group)
+	}
+	a, _, err := s.store.AccountByName(ctx, name)
+	return a.ID, err
 }
 
 func exactProject(pattern string) string {
@@ -521,11 +537,13 @@ func (s *Service) Tokens(ctx context.Context, c Caller) ([]Token, error) {
 	return s.store.Tokens(ctx, id)
 }
 
-// RevokeToken ends a token: its owner's, or anybody's to administrators.
+// RevokeToken ends a token: one's own, the very one that asks, or anybody's for
+// administrators.
 func (s *Service) RevokeToken(ctx context.Context, c Caller, id string) error {
 	cred, err := s.store.TokenByID(ctx, id)
 	self, _ := actor(c)
-	if err != nil || self == "" || cred.Account.ID != self {
+	// A token may always end itself: a job does so when it is done.
+	if err != nil || self == "" || cred.Account.ID != self && c.Principal.TokenID != id {
 		if err := s.AllowInstance(ctx, c, access.InstanceAdmin); err != nil {
 			return err
 		}

@@ -47,6 +47,10 @@ type indexKey struct {
 	all     bool
 }
 
+// IndexCacheName is the name under which an IndexCache keeps the index of a
+// project, with what is yanked or without.
+func IndexCacheName(projectID int64, all bool) string { return indexKey{projectID, all}.name() }
+
 func (k indexKey) name() string {
 	if k.all {
 		return fmt.Sprintf("index-%d-all", k.project)

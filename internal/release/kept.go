@@ -14,6 +14,11 @@ import (
 // the digest. It asks for no right: it serves other rooms of this server.
 func (s *Service) OpenKept(ctx context.Context, d string) (io.ReadCloser, error) {
 	f, err := s.blobs.Open(ctx, d)
+	if problem.KindOf(err) == problem.NotFound {
+		if erased, eerr := s.store.ErasedBlob(ctx, d); eerr == nil && erased {
+			return nil, problem.New(problem.Gone, RuleTombstone, "the bytes of %s are gone for good: a release that had them has a tombstone", d)
+		}
+	}
 	if err != nil {
 		return nil, missing(err, d)
 	}
@@ -29,6 +34,9 @@ func (s *Service) KeepArchive(ctx context.Context, archive []byte) (string, erro
 	d := digest.SHA256(archive)
 	_, err := s.blobs.Stat(ctx, d)
 	if err == nil || problem.KindOf(err) != problem.NotFound {
+		return d, err
+	}
+	if err := s.notErasing(ctx, d); err != nil {
 		return d, err
 	}
 	_, _, err = s.KeepBlob(ctx, bytes.NewReader(archive))

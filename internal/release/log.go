@@ -7,14 +7,12 @@ import (
 	"github.com/chartkeep/chartkeep/internal/tlog"
 )
 
-// Checkpoint returns the newest signed checkpoint. It is public.
-func (s *Service) Checkpoint(ctx context.Context) ([]byte, error) {
-	info, err := s.store.LogInfo(ctx)
-	return info.Checkpoint, err
-}
-
 // LogInfo describes the log as it stands. It is public.
 func (s *Service) LogInfo(ctx context.Context) (LogInfo, error) { return s.store.LogInfo(ctx) }
+
+// Rotations lists how the log went from key to key. It is public: whoever
+// knows an old key has to find the new one.
+func (s *Service) Rotations(ctx context.Context) ([]Rotation, error) { return s.store.Rotations(ctx) }
 
 // Tile returns width hashes of a tile. Hashes are public.
 func (s *Service) Tile(ctx context.Context, level int, n int64, width int) ([]byte, error) {

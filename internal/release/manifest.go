@@ -231,10 +231,14 @@ func (s *Service) putOther(ctx context.Context, c Caller, p *Project, rest strin
 	if err != nil {
 		return ManifestResult{}, err
 	}
+	bundle, err := s.bundlePut(ctx, p, m, doc)
+	if err != nil {
+		return ManifestResult{}, err
+	}
 	ev := s.event(c)
 	ev.Resource = audit.Resource{Project: p.Name, Chart: rest, Version: strings.Join(ref.Tags, " "), Digest: m.Digest}
 	err = s.store.PutManifest(ctx, &ManifestPut{
-		ProjectID: p.ID, Manifest: *m, Tags: ref.Tags, Links: links, Visible: true, MayMove: mayMove(p, m), Event: ev, Now: s.now(),
+		ProjectID: p.ID, Manifest: *m, Tags: ref.Tags, Links: links, Visible: true, MayMove: mayMove(p, m), Event: ev, Now: s.now(), Bundle: bundle,
 	})
 	if err != nil {
 		return ManifestResult{}, err
@@ -271,36 +275,6 @@ func mayMove(p *Project, m *Manifest) func(tag string, held *Manifest) error {
 			With("stored", "%s", held.Digest).With("offered", "%s", m.Digest).
 			Suggest("choose another tag, or push it as a referrer without one")
 	}
-}
-
-// fallbackTag says whether a tag is of the form by which clients attach things
-// to a digest in registries that know no referrers: sha256-<hex>, with an
-// ending such as .sig.
-func fallbackTag(tag string) bool {
-	rest, ok := strings.CutPrefix(tag, "sha256-")
-	if !ok {
-		rest, ok = strings.CutPrefix(tag, "sha512-")
-	}
-	hex, _, _ := strings.Cut(rest, ".")
-	return ok && (len(hex) == 64 || len(hex) == 128) && strings.Trim(hex, "0123456789abcdef") == ""
-}
-
-// appends says whether a manifest names everything that an older one names.
-func appends(older, newer []byte) bool {
-	var o, n ociDocument
-	if json.Unmarshal(older, &o) != nil || json.Unmarshal(newer, &n) != nil {
-		return false
-	}
-	has := map[string]bool{}
-	for _, d := range append(append([]ociDescriptor{}, n.Layers...), n.Manifests...) {
-		has[d.Digest] = true
-	}
-	for _, d := range append(append([]ociDescriptor{}, o.Layers...), o.Manifests...) {
-		if !has[d.Digest] {
-			return false
-		}
-	}
-	return true
 }
 
 // chartLayers finds the archive and the provenance among a chart's layers.
@@ -368,6 +342,7 @@ func (s *Service) putChart(ctx context.Context, c Caller, p *Project, rest strin
 	claim := s.newClaim(c, p, a, provBytes, nil)
 	claim.Manifest, claim.Config, claim.Links = *m, config, links
 	claim.Release.Manifest, claim.Release.Config = m.Digest, doc.Config.Digest
+	claim.offered = func(limit int64) ([]byte, error) { return s.readSmall(ctx, a.Digest, limit) }
 	receipt, err := s.claim(ctx, c, claim, a, func() error { return nil })
 	if err != nil {
 		return ManifestResult{}, err
@@ -594,6 +569,9 @@ func (s *Service) Referrers(ctx context.Context, c Caller, repo, d, artifactType
 		return nil, err
 	}
 	if err := digest.Check(d); err != nil {
+		return nil, err
+	}
+	if err := s.store.CheckWithheld(ctx, repo, d); err != nil {
 		return nil, err
 	}
 	return s.store.Referrers(ctx, repo, d, artifactType)

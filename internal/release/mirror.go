@@ -3,6 +3,7 @@ package release
 import (
 	"context"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -11,7 +12,11 @@ import (
 	"github.com/chartkeep/chartkeep/internal/chart"
 	"github.com/chartkeep/chartkeep/internal/index"
 	"github.com/chartkeep/chartkeep/internal/problem"
+	"github.com/chartkeep/chartkeep/internal/signature"
 )
+
+// mirrorID is who releases in a mirror.
+const mirrorID = "mirror"
 
 // MirrorOrigin is where the bytes of a mirrored release came from.
 type MirrorOrigin struct {
@@ -28,12 +33,22 @@ type MirrorOrigin struct {
 	Provenance func(ctx context.Context, archive string) ([]byte, error)
 }
 
-// checkPolicy refuses what contradicts itself.
+// checkPolicy refuses what contradicts itself, and brings the policy into the
+// form that is stored.
 func checkPolicy(p *Project) error {
-	m := p.Policy.Mirror
+	policy, err := CheckPolicy(p.Policy)
+	if err != nil {
+		return err
+	}
+	p.Policy, p.PolicyDigest = policy, PolicyDigest(policy)
+	m, sig := p.Policy.Mirror, policy.Signatures
 	switch {
+	case p.Kind != KindCharts && sig != nil:
+		return problem.New(problem.Invalid, signature.RulePolicy, "only a project of kind charts has releases that could be signed")
 	case m == "":
 		return nil
+	case sig != nil && (sig.Distinct || len(sig.Kinds) > 0 && !slices.Equal(sig.Kinds, []signature.Kind{signature.PGP})):
+		return problem.New(problem.Invalid, "project-mirror", "a mirror takes what its upstream publishes: only provenance files of given keys can be asked for")
 	case p.Kind != KindCharts:
 		return problem.New(problem.Invalid, "project-mirror", "only a project of kind charts can mirror an upstream")
 	case p.State == ProjectImporting:
@@ -101,7 +116,7 @@ func (s *Service) Mirror(ctx context.Context, project string, archive io.Reader,
 		return Receipt{}, err
 	}
 	defer u.Cancel()
-	c := Caller{Principal: access.Principal{Kind: access.KindSystem, ID: "mirror", Name: "mirror"}, Door: audit.DoorMirror}
+	c := Caller{Principal: access.Principal{Kind: access.KindSystem, ID: mirrorID, Name: mirrorID}, Door: audit.DoorMirror}
 	a, err := chart.Open(io.TeeReader(archive, u), s.limits)
 	if _, ok := problem.As(err); err != nil && !ok {
 		return Receipt{}, problem.New(problem.Unavailable, "mirror-broken", "the transfer of %s %s from the upstream %s broke off", from.Chart, from.Version, from.Upstream).Because(err)
@@ -122,7 +137,7 @@ func (s *Service) Mirror(ctx context.Context, project string, archive io.Reader,
 		}
 	}
 	claim := s.newClaim(c, &p, &a, prov, &ImportOrigin{URL: from.URL, Created: from.Created, Digest: from.Digest})
-	claim.RequireState = ProjectActive
+	claim.RequireState, claim.Whole = ProjectActive, true
 	if !from.FirstSeen.IsZero() {
 		claim.Fragment = func(time.Time) []byte {
 			return index.Fragment(a.Metadata, []string{"charts/" + claim.Release.File}, from.FirstSeen, strings.TrimPrefix(a.Digest, "sha256:"))
@@ -192,8 +207,17 @@ func (s *Service) pullFile(ctx context.Context, p *Project, file string) error {
 	return refusal
 }
 
-// manifest finds a manifest of a chart, and what a mirror has on demand.
+// manifest finds a manifest of a chart, and what a mirror has on demand. It is
+// what its digest says, and that of a release what the log says.
 func (s *Service) manifest(ctx context.Context, p *Project, rest, ref string) (Manifest, error) {
+	m, err := s.findManifest(ctx, p, rest, ref)
+	if err != nil {
+		return m, err
+	}
+	return m, s.attestManifest(ctx, &m)
+}
+
+func (s *Service) findManifest(ctx context.Context, p *Project, rest, ref string) (Manifest, error) {
 	repo := p.Name
 	if rest != "" {
 		repo += "/" + rest

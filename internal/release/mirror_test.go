@@ -160,7 +160,7 @@ func TestMirrorProjectIsForTheMirror(t *testing.T) {
 	private := false
 	set, err := r.SetProject(r.ctx, r.admin, "mirror", release.ProjectChange{Public: &private, Policy: &release.Policy{}})
 	r.ok(err)
-	if set.Policy.Mirror != "up" {
+	if set.Project.Policy.Mirror != "up" {
 		t.Fatal("a policy without a mirror made it a project of one's own")
 	}
 	for name, opt := range map[string]release.ProjectOptions{

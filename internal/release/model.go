@@ -6,6 +6,7 @@ import (
 	"github.com/chartkeep/chartkeep/internal/access"
 	"github.com/chartkeep/chartkeep/internal/audit"
 	"github.com/chartkeep/chartkeep/internal/chart"
+	"github.com/chartkeep/chartkeep/internal/signature"
 	"github.com/chartkeep/chartkeep/internal/tlog"
 )
 
@@ -59,12 +60,19 @@ type State string
 // The states of a release.
 const (
 	Active State = "active"
-	Staged State = "staged" // claimed, waits for a provenance that the policy demands; invisible
+	Staged State = "staged" // claimed, waits for the provenance or signatures that the policy demands; invisible
 	Yanked State = "yanked" // left out of resolution; exact references still serve it
+
+	Quarantined State = "quarantined" // blocked at every door until people decide, see Release.Quarantine
+	Tombstoned  State = "tombstoned"  // its bytes are gone for good and are not missed, see Release.Tombstone
 )
 
+// Withheld says that no byte of the release is served. Its leaf, its proof and
+// what is known of it stay.
+func (s State) Withheld() bool { return s == Quarantined || s == Tombstoned }
+
 // Release is one published chart version. All fields but State, Provenance
-// (set at most once) and Yank are frozen by the claim.
+// (set at most once), Yank, Quarantine and Tombstone are frozen by the claim.
 type Release struct {
 	ID         int64     `json:"-"`
 	ProjectID  int64     `json:"-"`
@@ -87,6 +95,9 @@ type Release struct {
 	State      State     `json:"state"`
 	Legacy     bool      `json:"legacy"` // taken over from an older repository before the cut-over
 	Yank       *YankNote `json:"yank,omitempty"`
+	// Quarantine and Tombstone are set in the states of these names alone.
+	Quarantine *QuarantineNote `json:"quarantine,omitempty"`
+	Tombstone  *TombstoneNote  `json:"tombstone,omitempty"`
 
 	// Key and SortKey are the identity and the order of Version
 	// (chart.Version.Key, chart.Version.SortKey). Key is empty for a legacy
@@ -117,6 +128,16 @@ type Receipt struct {
 	Release   Release
 	Unchanged bool // the same bytes were released before; nothing moved
 	Proof     tlog.Proof
+	Signed    // what came of its signatures
+}
+
+// Signed is what came of the signatures of a release.
+type Signed struct {
+	Signatures []signature.Signature `json:"signatures,omitempty"`
+	// Waits is what a staged release still needs; Would what a policy that only
+	// reports would have refused.
+	Waits []string `json:"waits_for,omitempty"`
+	Would []string `json:"would_refuse,omitempty"`
 }
 
 // Manifest is an OCI manifest or index as it was pushed.
@@ -154,6 +175,7 @@ type ChartSummary struct {
 type Detail struct {
 	Release  Release
 	Metadata chart.Metadata
+	Signed   // Would is not kept
 }
 
 // Account is a person or a machine that can hold grants.
@@ -187,10 +209,14 @@ type AuditRecord struct {
 	Index int64       `json:"index"`
 	Event audit.Event `json:"event"`
 	Actor string      `json:"actor_name"` // joined at read time
+
+	Leaf []byte `json:"-"` // as it stands in the log
+	Salt []byte `json:"-"` // of Event.Source; empty when that was forgotten
 }
 
 // AuditFilter selects audit events; empty fields select all. Before is an
-// exclusive upper bound of the index, 0 for the newest; Limit at most 1000.
+// exclusive upper bound of the index, 0 for the newest, From an inclusive lower
+// one; Limit at most MaxAuditPage.
 type AuditFilter struct {
 	Project, Chart, Version string
 	Action                  string // a name, or a prefix that ends in "."
@@ -198,7 +224,16 @@ type AuditFilter struct {
 	Outcome                 string
 	Before                  int64
 	Limit                   int
+
+	From         int64
+	Since, Until time.Time // Since is in the span, Until is not
+	Source       string    // address that the request came from
+	Rule         string    // that refused
+	Oldest       bool      // the oldest first, and not the newest
 }
+
+// MaxAuditPage is how many audit events are read at a time.
+const MaxAuditPage = 10_000
 
 // Size limits that every door shares.
 const (
@@ -246,8 +281,11 @@ type ProjectOptions struct {
 // ProjectChange names what to change; nil leaves it.
 type ProjectChange struct {
 	Public        *bool
-	Policy        *Policy
+	Policy        *Policy // the whole of it
 	ArtifactHubID *string // a UUID, "" for none
+	// RequireProvenance changes this one field of the policy.
+	RequireProvenance *bool
+	Text              string // why, for the second person that a weaker policy needs
 }
 
 // TokenRequest asks for a new token. Account is the owner's name, "" for the
@@ -276,4 +314,14 @@ type LogInfo struct {
 	Time        time.Time `json:"time"`
 	VerifierKey string    `json:"verifier_key"`
 	Checkpoint  []byte    `json:"-"`
+}
+
+// Rotation is how the log went from one key to another. Proof is the proof file
+// of its leaf, with a checkpoint that both keys signed: whoever trusts the old
+// key can trust the new one by it. nil while that is still to come.
+type Rotation struct {
+	LogIndex int64
+	Old, New string // verifier keys
+	Until    time.Time
+	Proof    []byte
 }

@@ -142,6 +142,7 @@ func walk(t *testing.T, seed uint64, cfg sqlstore.Config) {
 		}
 	}
 	w.verifyAll(ctx)
+	w.remembers()
 	for _, want := range []string{"push new", "push unchanged", "push refused", "oci new", "oci refused", "import new", "yank done", "unyank done", "prov done", "prov refused", "delete refused"} {
 		if w.did[want] == 0 && !testing.Short() {
 			t.Errorf("the walk never came to %q: %v", want, w.did)

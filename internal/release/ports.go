@@ -26,7 +26,12 @@ type Store interface {
 	Repositories
 	Projects
 	Identities
+	Publishers
+	SignIns
+	Protection
+	Signing
 	LogReader
+	Witnessings
 	AuditReader
 }
 
@@ -55,9 +60,21 @@ type Claim struct {
 	// MustBeHeld is set when the bytes were not stored because the name was
 	// seen held. Should the claim find it free after all, it fails.
 	MustBeHeld bool
+	// Copy says whether what is offered was kept for later, where it was
+	// known to be refused; the event says it.
+	Copy string
+	// offered reads what is offered, of at most limit bytes.
+	offered func(limit int64) ([]byte, error)
 	// RequireState makes the claim fail with problem.Conflict when the
 	// project has left this state meanwhile.
 	RequireState ProjectState
+	// Judge judges the signatures that came with the release. It refuses, or
+	// says which hold; what is missing keeps the release staged. nil: none came.
+	Judge Judge
+	// Whole refuses a release that would have to wait.
+	Whole bool
+
+	project Project // as it was when the claim was made
 }
 
 // ClaimResult is what became of a claim.
@@ -65,6 +82,7 @@ type ClaimResult struct {
 	Release   Release // the release that holds the name, old or new
 	Unchanged bool    // it existed with the same archive
 	Proof     tlog.Proof
+	Signed    // what came of its signatures
 }
 
 // Link makes a blob visible in a repository.
@@ -74,11 +92,13 @@ type Link struct {
 	Small  bool // its bytes are in the database, not in the blob store
 }
 
-// Attachment is a provenance that arrives after its release.
+// Attachment is a provenance that arrives after its release, or with an empty
+// digest nothing but another look at a release that waits.
 type Attachment struct {
 	ReleaseID int64
 	Digest    string
 	Bytes     []byte
+	Judge     Judge // nil: nobody looks at signatures
 	Now       time.Time
 	Event     audit.Event
 }
@@ -164,6 +184,7 @@ type ManifestPut struct {
 	MayMove   func(tag string, held *Manifest) error
 	Event     audit.Event
 	Now       time.Time
+	Bundle    *BundlePut // set when it carries a signature of a release
 }
 
 // RepositoryName is a repository with its project.
@@ -221,6 +242,7 @@ type Credential struct {
 	Revoked  time.Time
 	Account  Account
 	Grants   []access.Grant
+	Pipeline *PipelineIdentity // whom the short token of a pipeline stands for; nil for every other token
 }
 
 // Identities holds accounts, tokens and grants.
@@ -234,7 +256,8 @@ type Identities interface {
 
 	AddGrant(ctx context.Context, accountID string, g access.Grant, ev audit.Event, now time.Time) error
 	RevokeGrant(ctx context.Context, id string, ev audit.Event, now time.Time) error
-	// GrantsOf lists an account's grants; accountID "" lists all.
+	// GrantsOf lists an account's grants, those of its groups included, whose
+	// Account is then GroupPrefix with the group's name; accountID "" lists all.
 	GrantsOf(ctx context.Context, accountID string) ([]AccountGrant, error)
 
 	CreateToken(ctx context.Context, t Token, hash [32]byte, ev audit.Event, now time.Time) error
@@ -256,9 +279,14 @@ type LogReader interface {
 	Tile(ctx context.Context, level int, n int64, width int) ([]byte, error)
 	Entries(ctx context.Context, n int64, width int) ([][]byte, error)
 	Leaf(ctx context.Context, index int64) ([]byte, error)
-	// Prove returns the leaf with an inclusion proof in the newest checkpoint.
+	// Prove returns the leaf with an inclusion proof in the newest checkpoint
+	// that met the witnesses' quorum and covers the leaf; where there is none, in
+	// the newest that any witness cosigned; where there is none either, in the
+	// newest.
 	Prove(ctx context.Context, index int64) (tlog.Proof, error)
 	Consistency(ctx context.Context, old, new int64) ([]tlog.Hash, error)
+	// Rotations lists how the log went from key to key, oldest first.
+	Rotations(ctx context.Context) ([]Rotation, error)
 }
 
 // AuditReader reads the audit log.
@@ -276,6 +304,9 @@ type Blobs interface {
 	Open(ctx context.Context, digest string) (BlobFile, error)
 	Stat(ctx context.Context, digest string) (int64, error)
 	SweepUploads(ctx context.Context, olderThan time.Time) (int, error)
+	// Delete removes a blob, durably; one that is not there is no error. Only
+	// Service.Protect calls it, see Protection.Erasures.
+	Delete(ctx context.Context, digest string) error
 }
 
 // Upload is a blob on its way. It belongs to one goroutine. It and BlobFile are

@@ -7,6 +7,7 @@ import (
 	"github.com/chartkeep/chartkeep/internal/access"
 	"github.com/chartkeep/chartkeep/internal/audit"
 	"github.com/chartkeep/chartkeep/internal/problem"
+	"github.com/chartkeep/chartkeep/internal/tlog"
 )
 
 // CreateProject makes a project. Its name and kind are chosen for ever.
@@ -34,6 +35,9 @@ func (s *Service) CreateProject(ctx context.Context, c Caller, name string, opt 
 		p.State = ProjectImporting
 	}
 	if err := checkPolicy(&p); err != nil {
+		return Project{}, err
+	}
+	if err := checkDelay(&p.Policy, true); err != nil {
 		return Project{}, err
 	}
 	return s.store.CreateProject(ctx, p, s.event(c), s.now())
@@ -92,39 +96,107 @@ func (s *Service) update(ctx context.Context, c Caller, name string, action acce
 	})
 }
 
+// ProjectSet is what became of a change of settings.
+type ProjectSet struct {
+	Project Project
+	// Request is set when the policy that was asked for needs a second person:
+	// the project has the one that it had.
+	Request *Request
+	// Weaker says what the new policy lets through; it took effect at once
+	// where the project has released nothing that it could have protected.
+	Weaker []string
+}
+
 // SetProject changes who may read a project, its policy, or its id on Artifact
-// Hub. A policy never touches what is released already.
-func (s *Service) SetProject(ctx context.Context, c Caller, name string, ch ProjectChange) (Project, error) {
-	var detail map[string]string
-	if ch.ArtifactHubID != nil { // the log's leaf does not say it
-		detail = map[string]string{"artifacthub_id": cmp.Or(*ch.ArtifactHubID, "none")}
+// Hub. A policy that is weaker than the one before, or takes a key away, becomes
+// a request; but a project that has released nothing may change freely. A policy
+// never touches what is released already.
+func (s *Service) SetProject(ctx context.Context, c Caller, name string, ch ProjectChange) (ProjectSet, error) {
+	p, rest, err := s.project(ctx, c, name, access.PolicyWrite, false)
+	if err != nil {
+		return ProjectSet{Project: p}, err
 	}
-	return s.update(ctx, c, name, access.PolicyWrite, "set", audit.ProjectSet, detail, func(p Project) (Project, error) {
-		if ch.Public != nil {
-			p.Public = *ch.Public
+	if rest != "" {
+		return ProjectSet{}, s.noSuchProject(c, name)
+	}
+	ev := s.event(c)
+	ev.Name, ev.Action = audit.ProjectSet, access.PolicyWrite
+	if ch.ArtifactHubID != nil { // the log's leaf does not say it
+		ev.Detail = map[string]string{"artifacthub_id": cmp.Or(*ch.ArtifactHubID, "none")}
+	}
+	who, nobody := person(c)
+	var out ProjectSet
+	now := s.now()
+	out.Project, out.Request, err = s.store.SetProject(ctx, name, ev, now, func(p Project, released bool) (ProjectUpdate, error) {
+		out.Weaker = nil
+		u, err := s.changed(p, &ch)
+		if err != nil || u.Project.PolicyDigest == p.PolicyDigest {
+			return u, err
 		}
-		if ch.Policy != nil {
-			policy := *ch.Policy
-			if policy.Mirror != "" && policy.Mirror != p.Policy.Mirror {
-				return p, problem.New(problem.Policy, "project-mirror", "what a project mirrors is chosen when it is made").
-					Suggest("chartkeep project create NAME --mirror %s", policy.Mirror)
-			}
-			policy.Mirror = p.Policy.Mirror
-			p.Policy, p.PolicyDigest = policy, PolicyDigest(policy)
-			if err := checkPolicy(&p); err != nil {
-				return p, err
-			}
+		u.PolicyChange = tlog.PolicyStricter
+		out.Weaker = NeedsSecond(p.Policy, u.Project.Policy)
+		if len(out.Weaker) > 0 && len(u.Project.Policy.WeakerThan(p.Policy)) > 0 {
+			u.PolicyChange = tlog.PolicyWeaker
 		}
-		if id := ch.ArtifactHubID; id != nil {
-			if *id != "" {
-				if err := CheckUUID(*id); err != nil {
-					return p, err
-				}
-			}
-			p.ArtifactHubID = *id
+		if len(out.Weaker) == 0 || !released {
+			return u, nil
 		}
-		return p, nil
+		if nobody != nil {
+			return u, nobody
+		}
+		u.PolicyChange = ""
+		u.Request = &Request{
+			Kind: RequestPolicy, Project: p.Name, ProjectID: p.ID, Before: p.PolicyDigest, After: u.Project.PolicyDigest,
+			Document: PolicyText(u.Project.Policy), Weaker: out.Weaker, Text: ch.Text,
+			Requester: who, Made: now, Expires: now.Add(RequestLife), State: RequestWaiting,
+		}
+		return u, nil
 	})
+	if e, ok := problem.As(err); ok && e == nobody {
+		err = s.refused(ctx, c, audit.AccessDenied, audit.Resource{Project: name}, err, map[string]string{"action": string(access.PolicyWrite)})
+	}
+	return out, err
+}
+
+// changed is a project as a change wants it.
+func (s *Service) changed(p Project, ch *ProjectChange) (ProjectUpdate, error) {
+	u := ProjectUpdate{Project: p, Shown: ch.Public != nil || ch.ArtifactHubID != nil}
+	if p.State == ProjectRemoved {
+		return u, RefuseRemoved(p.Name)
+	}
+	if ch.Public != nil {
+		u.Project.Public = *ch.Public
+	}
+	if ch.Policy != nil || ch.RequireProvenance != nil {
+		policy := p.Policy
+		if ch.Policy != nil {
+			policy = *ch.Policy
+		}
+		if ch.RequireProvenance != nil {
+			policy.RequireProvenance = *ch.RequireProvenance
+		}
+		if policy.Mirror != "" && policy.Mirror != p.Policy.Mirror {
+			return u, problem.New(problem.Policy, "project-mirror", "what a project mirrors is chosen when it is made").
+				Suggest("chartkeep project create NAME --mirror %s", policy.Mirror)
+		}
+		policy.Mirror = p.Policy.Mirror
+		u.Project.Policy, u.Project.PolicyDigest = policy, PolicyDigest(policy)
+		if err := checkPolicy(&u.Project); err != nil {
+			return u, err
+		}
+		if err := checkDelay(&policy, p.Policy.Delay() == 0); err != nil {
+			return u, err
+		}
+	}
+	if id := ch.ArtifactHubID; id != nil {
+		if *id != "" {
+			if err := CheckUUID(*id); err != nil {
+				return u, err
+			}
+		}
+		u.Project.ArtifactHubID = *id
+	}
+	return u, checkReason(ch.Text)
 }
 
 // RemoveProject closes a project for ever. Its releases are no longer served;

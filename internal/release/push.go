@@ -14,6 +14,7 @@ import (
 	"github.com/chartkeep/chartkeep/internal/digest"
 	"github.com/chartkeep/chartkeep/internal/index"
 	"github.com/chartkeep/chartkeep/internal/problem"
+	"github.com/chartkeep/chartkeep/internal/tlog"
 )
 
 // PushArchive releases a chart that comes as an archive, with or without its
@@ -72,7 +73,11 @@ func (s *Service) claimArchive(ctx context.Context, c Caller, claim *Claim, a *c
 	if prov != nil {
 		claim.Links = append(claim.Links, Link{claim.Release.Provenance, int64(len(prov)), true})
 	}
+	claim.offered = u.Bytes
 	return s.claim(ctx, c, claim, a, func() error {
+		if err := s.notErasing(ctx, a.Digest); err != nil {
+			return err
+		}
 		_, _, err := u.Commit(ctx, a.Digest)
 		return err
 	})
@@ -227,12 +232,14 @@ func refusalName(err error) audit.Name {
 		return audit.RefusedValidation
 	case e.Kind == problem.TooLarge:
 		return audit.RefusedLimit
-	case e.Kind == problem.Policy:
+	case e.Kind == problem.Policy && !strings.HasPrefix(e.Rule, "signature"):
 		return audit.RefusedPolicy
 	case e.Rule == "chart-version":
 		return audit.RefusedVersion
 	case strings.HasPrefix(e.Rule, "provenance"):
 		return audit.RefusedProvenance
+	case strings.HasPrefix(e.Rule, "signature"):
+		return audit.RefusedSignature
 	case strings.HasSuffix(e.Rule, "mismatch"):
 		return audit.RefusedMismatch
 	case e.Rule == "import-digest":
@@ -262,7 +269,8 @@ func (s *Service) newClaim(c Caller, p *Project, a *chart.Archive, prov []byte, 
 	if prov != nil {
 		r.Provenance = digest.SHA256(prov)
 	}
-	claim.Release = r
+	claim.Release, claim.Source = r, tlog.Source(c.Principal.Source)
+	claim.project = *p
 	created := func(t time.Time) time.Time {
 		if from != nil && !from.Created.IsZero() {
 			return from.Created // what clients saw before they see now
@@ -287,17 +295,28 @@ func (s *Service) claim(ctx context.Context, c Caller, claim *Claim, a *chart.Ar
 	switch {
 	case err == nil:
 		claim.MustBeHeld = true
-		if held.Archive != r.Archive && held.Content != r.Content && held.Chart == r.Chart && held.Version == r.Version {
+		if !held.State.Withheld() && held.Archive != r.Archive && held.Content != r.Content && held.Chart == r.Chart && held.Version == r.Version {
 			claim.Differs, claim.DiffersFrom = s.difference(ctx, &held, a)
+		}
+		if held.Archive != r.Archive {
+			claim.Copy = s.keepRefused(ctx, claim)
 		}
 	case problem.KindOf(err) != problem.NotFound:
 		return Receipt{}, err
 	default:
+		if err := s.judgeClaim(ctx, c, claim); err != nil {
+			return Receipt{}, err
+		}
 		if err := store(); err != nil {
 			return Receipt{}, err
 		}
 	}
 	res, err := s.store.Claim(ctx, claim)
+	if problem.KindOf(err) == problem.Immutable && claim.Copy == "" && res.Release.Archive != r.Archive {
+		// Another push won while this one was on its way, and was stored.
+		claim.offered = func(limit int64) ([]byte, error) { return s.readSmall(ctx, r.Archive, limit) }
+		s.keepRefused(ctx, claim)
+	}
 	if err != nil {
 		return Receipt{Release: res.Release}, err
 	}
@@ -308,6 +327,9 @@ func (s *Service) claim(ctx context.Context, c Caller, claim *Claim, a *chart.Ar
 	if res.Unchanged && claim.Prov != nil && res.Release.Provenance != r.Provenance {
 		// The push of a released archive may bring its provenance, once.
 		return s.attach(ctx, c, &res.Release, claim.Prov)
+	}
+	if res.Unchanged && res.Release.State == Staged {
+		return s.complete(ctx, c, &res.Release)
 	}
 	return receipt, nil
 }
@@ -361,7 +383,11 @@ func (s *Service) AttachProvenance(ctx context.Context, c Caller, project string
 }
 
 func (s *Service) attach(ctx context.Context, c Caller, r *Release, prov []byte) (Receipt, error) {
-	res, err := s.store.Attach(ctx, &Attachment{ReleaseID: r.ID, Digest: digest.SHA256(prov), Bytes: prov, Now: s.now(), Event: s.event(c)})
+	judge, err := s.attachJudge(ctx, r, offered{prov: prov})
+	if err != nil {
+		return Receipt{}, err
+	}
+	res, err := s.store.Attach(ctx, &Attachment{ReleaseID: r.ID, Digest: digest.SHA256(prov), Bytes: prov, Judge: judge, Now: s.now(), Event: s.event(c)})
 	return Receipt(res), err
 }
 

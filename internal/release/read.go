@@ -61,6 +61,10 @@ func (s *Service) byFile(ctx context.Context, c Caller, project, file string) (R
 	if problem.KindOf(err) == problem.NotFound || err == nil && !s.visible(c, &p, &r) {
 		return Release{}, noRelease(&p, file)
 	}
+	if err == nil {
+		err = s.attest(ctx, &r)
+	}
+	r.anonymize(c)
 	return r, err
 }
 
@@ -68,6 +72,9 @@ func (s *Service) byFile(ctx context.Context, c Caller, project, file string) (R
 // release is served; its note is in the answer.
 func (s *Service) OpenArchive(ctx context.Context, c Caller, project, file string) (Release, Blob, error) {
 	r, err := s.byFile(ctx, c, project, file)
+	if err == nil {
+		err = withheld(&r)
+	}
 	if err != nil {
 		return r, nil, err
 	}
@@ -75,12 +82,16 @@ func (s *Service) OpenArchive(ctx context.Context, c Caller, project, file strin
 	if err != nil {
 		return r, nil, err
 	}
+	b.of = &r
 	return r, b, nil
 }
 
 // Provenance returns the provenance of a release by file name, x.tgz.prov.
 func (s *Service) Provenance(ctx context.Context, c Caller, project, file string) (Release, []byte, error) {
 	r, err := s.byFile(ctx, c, project, strings.TrimSuffix(file, ".prov"))
+	if err == nil {
+		err = withheld(&r)
+	}
 	if err != nil {
 		return r, nil, err
 	}
@@ -124,7 +135,7 @@ func (s *Service) release(ctx context.Context, c Caller, project, name, version 
 			return Release{}, p, err
 		}
 		if r := latest(list); r != nil {
-			return *r, p, nil
+			return *r, p, s.attest(ctx, r)
 		}
 		return Release{}, p, noRelease(&p, name)
 	}
@@ -138,6 +149,10 @@ func (s *Service) release(ctx context.Context, c Caller, project, name, version 
 	if problem.KindOf(err) == problem.NotFound || err == nil && !s.visible(c, &p, &r) {
 		return r, p, noRelease(&p, name+" "+version)
 	}
+	if err == nil {
+		err = s.attest(ctx, &r)
+	}
+	r.anonymize(c)
 	return r, p, err
 }
 
@@ -168,6 +183,7 @@ func (s *Service) listed(ctx context.Context, c Caller, p *Project, name string)
 	out := list[:0]
 	for i := range list {
 		if s.visible(c, p, &list[i]) {
+			list[i].anonymize(c)
 			out = append(out, list[i])
 		}
 	}
@@ -176,15 +192,23 @@ func (s *Service) listed(ctx context.Context, c Caller, p *Project, name string)
 
 // Release returns one release with its Chart.yaml; version may be "latest".
 func (s *Service) Release(ctx context.Context, c Caller, project, name, version string) (Detail, error) {
-	r, _, err := s.release(ctx, c, project, name, version)
+	r, p, err := s.release(ctx, c, project, name, version)
 	if err != nil {
 		return Detail{}, err
 	}
-	return s.detail(ctx, r)
+	d, err := s.detail(ctx, r)
+	if err != nil || r.State.Withheld() {
+		return d, err
+	}
+	d.Signed, err = s.signed(ctx, &p, &r)
+	return d, err
 }
 
 func (s *Service) detail(ctx context.Context, r Release) (Detail, error) {
-	d := Detail{Release: r}
+	d := Detail{Release: r, Metadata: chart.Metadata{Name: r.Chart, Version: r.Version}}
+	if r.State.Withheld() {
+		return d, nil // its Chart.yaml is a part of what nobody gets
+	}
 	b, err := s.readSmall(ctx, r.Config, maxConfig)
 	if err != nil {
 		return d, err
@@ -239,6 +263,9 @@ const (
 // left out, and so are files over 1 MiB and what exceeds 4 MiB in all.
 func (s *Service) ArchiveFiles(ctx context.Context, c Caller, project, name, version string, names ...string) (map[string][]byte, error) {
 	r, _, err := s.release(ctx, c, project, name, version)
+	if err == nil {
+		err = withheld(&r)
+	}
 	if err != nil {
 		return nil, err
 	}

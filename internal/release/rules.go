@@ -159,6 +159,8 @@ func RefuseProvenance(held *Release, offered string) error {
 // CheckStateChange says whether a release can be yanked or unyanked now.
 func CheckStateChange(r *Release, yank bool) error {
 	switch {
+	case r.State.Withheld():
+		return RefuseWithheld(r)
 	case yank && r.State == Yanked:
 		return problem.New(problem.Conflict, "yanked", "release %s is yanked already", r.Ref()).
 			With("since", "%s", when(r.Yank.Time)).With("reason", "%s", r.Yank.Reason)

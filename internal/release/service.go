@@ -1,6 +1,7 @@
 package release
 
 import (
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/rand"
@@ -18,6 +19,7 @@ import (
 	"github.com/chartkeep/chartkeep/internal/chart"
 	"github.com/chartkeep/chartkeep/internal/digest"
 	"github.com/chartkeep/chartkeep/internal/problem"
+	"github.com/chartkeep/chartkeep/internal/signature"
 )
 
 // Config is what a Service is made of.
@@ -37,9 +39,22 @@ type Config struct {
 	// demand, when somebody asks for one that is not there. NotFound where
 	// there is none. nil never does.
 	Demand func(ctx context.Context, project, chart, version string) error
-	Log    *slog.Logger
-	Now    func() time.Time // nil is time.Now
-	Random io.Reader        // nil is crypto/rand.Reader
+	// Certifier verifies keyless signatures; nil refuses them.
+	Certifier signature.Certifier
+	// Pipelines checks the identity tokens of pipelines; nil takes none.
+	Pipelines IdentityTokens
+	// SignIn says how people sign in through an identity provider.
+	SignIn SignInConfig
+	// Witness says by whom the log is witnessed; the zero value is by nobody.
+	Witness WitnessConfig
+	// Scrub compares what is stored with the log; the zero value never does.
+	Scrub ScrubConfig
+	// Refused keeps copies of what was offered for released versions; the zero
+	// value keeps none.
+	Refused RefusedConfig
+	Log     *slog.Logger
+	Now     func() time.Time // nil is time.Now
+	Random  io.Reader        // nil is crypto/rand.Reader
 }
 
 // IndexCache keeps what can be made again. Names are of letters, digits and
@@ -51,21 +66,32 @@ type IndexCache interface {
 
 // Service is the registry. Its methods may be called concurrently.
 type Service struct {
-	store      Store
-	blobs      Blobs
-	limits     chart.Limits
-	secret     []byte
-	name       string
-	log        *slog.Logger
-	now        func() time.Time
-	random     io.Reader
-	demand     func(ctx context.Context, project, chart, version string) error
-	indexes    indexCache
-	principals principalCache
-	verified   verifiedSet
-	recent     recentBlobs
-	uploads    uploadSlots
-	used       usedTokens
+	store         Store
+	blobs         Blobs
+	limits        chart.Limits
+	secret        []byte
+	name          string
+	log           *slog.Logger
+	now           func() time.Time
+	random        io.Reader
+	demand        func(ctx context.Context, project, chart, version string) error
+	indexes       indexCache
+	principals    principalCache
+	verified      verifiedSet
+	recent        recentBlobs
+	uploads       uploadSlots
+	used          usedTokens
+	witness       WitnessConfig
+	met           metNote
+	scrub         ScrubConfig
+	asked         chan struct{} // for a scrub
+	attested      attestedSet
+	doubts        doubtSet
+	refusedCopies *refusedCopies
+	certifier     signature.Certifier
+	pipelines     IdentityTokens
+	signIn        SignInConfig
+	refusals      refusals
 }
 
 // New makes a service.
@@ -83,7 +109,12 @@ func New(cfg Config) *Service {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
-	s.indexes.disk = cfg.IndexCache
+	s.indexes.disk, s.witness = cfg.IndexCache, cfg.Witness
+	s.scrub, s.asked, s.attested = cfg.Scrub, make(chan struct{}, 1), newAttestedSet()
+	s.refusedCopies = &refusedCopies{RefusedConfig: cfg.Refused}
+	s.refusedCopies.Each = cmp.Or(s.refusedCopies.Each, maxRefusedEach)
+	s.refusedCopies.Total = cmp.Or(s.refusedCopies.Total, maxRefusedTotal)
+	s.pipelines, s.signIn, s.certifier = cfg.Pipelines, cfg.SignIn, cfg.Certifier
 	return s
 }
 
@@ -326,6 +357,13 @@ func (v *verifiedSet) has(d string) bool {
 	defer v.mu.Unlock()
 	_, ok := v.seen[d]
 	return ok
+}
+
+// remove forgets a blob that was found damaged since.
+func (v *verifiedSet) remove(d string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	delete(v.seen, d)
 }
 
 func (v *verifiedSet) add(d string) {

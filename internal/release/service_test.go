@@ -37,6 +37,8 @@ type registry struct {
 	ctx   context.Context
 	admin release.Caller
 	now   time.Time // moved by the test
+
+	gone bool // the test closed the store
 }
 
 // newRegistry makes one; with changes what the service is made of.
@@ -52,6 +54,11 @@ func newRegistry(t *testing.T, with ...func(*release.Config)) *registry {
 	})
 	r.ok(err)
 	t.Cleanup(func() { r.store.Close() })
+	t.Cleanup(func() { // whatever the test did, the log keeps the rules
+		if !r.gone {
+			replays(t, r.store)
+		}
+	})
 	dir, err := blob.OpenDir(r.blobs)
 	r.ok(err)
 	cfg := release.Config{
@@ -247,6 +254,7 @@ func TestReady(t *testing.T) {
 	r := newRegistry(t)
 	r.ok(r.Ready(r.ctx))
 	r.store.Close()
+	r.gone = true
 	if err := r.Ready(r.ctx); err == nil {
 		// The head of the log is in memory; what has to be read is not.
 		_, err = r.Release(r.ctx, r.admin, "demo", "web", "1.0.0")

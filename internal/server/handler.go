@@ -39,6 +39,7 @@ const (
 	RuleBodyTooLarge    = "body-too-large"      // 413: the body is over the route's limit
 	RuleMediaType       = "media-type"          // 415: a body of another type than the route takes
 	RulePrecondition    = "precondition-failed" // 412
+	RuleQuarantine      = "quarantine"          // 403: of package release; blocked for now, which no cache may keep
 )
 
 // statusOfKind and statusOfRule are the one table from problems to HTTP. A
@@ -66,6 +67,7 @@ var (
 		RuleBodySlow:        http.StatusRequestTimeout,
 		RuleMediaType:       http.StatusUnsupportedMediaType,
 		RulePrecondition:    http.StatusPreconditionFailed,
+		RuleQuarantine:      http.StatusForbidden,
 	}
 )
 

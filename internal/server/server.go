@@ -64,6 +64,10 @@ type Config struct {
 	Metrics       http.Handler   // serves /metrics; nil: 404
 	Checks        []Check        // of /readyz, which is ready when none fails
 
+	// ReadOnly is asked at each request: the problem that every write gets
+	// while the server takes none, else nil. nil is a server that always does.
+	ReadOnly func() *problem.Error
+
 	// AuthFailures receives, at most once a minute and only when there are
 	// some, the wrong credentials of that minute. Run calls it.
 	AuthFailures func(context.Context, []AuthFailure)
@@ -182,8 +186,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if path == "/" && st.route.Prefix == "" {
 			return s.redirectHome(w, r)
 		}
+		refusal := s.readOnly(w, r, st)
 		if err := s.authenticate(a, r, st); err != nil {
 			return err
+		}
+		if refusal != nil {
+			w.Header().Set("Retry-After", "300") // a person has to do something first
+			return refusal
 		}
 		return st.route.Serve(w, r)
 	}

@@ -27,6 +27,8 @@ type state struct {
 	guard   *guard
 	body    *body
 	problem *problem.Error // what the answer said, for metrics and the log
+
+	readOnly *problem.Error // why nothing is written, or nil
 }
 
 type stateKey struct{}

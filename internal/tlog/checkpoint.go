@@ -65,27 +65,49 @@ func SignCheckpoint(origin string, size int64, root Hash, signers ...note.Signer
 // when the checkpoint is another log's. Invalid when the text is no checkpoint.
 func OpenCheckpoint(text []byte, origin string, verifiers note.Verifiers) (Checkpoint, error) {
 	cp, err := ParseCheckpoint(text)
+	if err == nil {
+		err = cp.open(origin, verifiers)
+	}
 	if err != nil {
 		return Checkpoint{}, err
 	}
-	if origin != "" && cp.Origin != origin {
-		return Checkpoint{}, problem.New(problem.Disproven, "checkpoint-origin", "this is a checkpoint of another log").
-			With("expected origin", "%s", origin).With("origin", "%s", cp.Origin)
-	}
-	signed, err := note.Open(text, verifiers)
-	if _, unsigned := errors.AsType[*note.UnverifiedNoteError](err); unsigned {
-		return Checkpoint{}, notSigned(cp)
+	return cp, nil
+}
+
+// OpenForeignCheckpoint is OpenCheckpoint for whoever signs or reads
+// checkpoints of any log: it takes extension lines too. Nothing is known of
+// what they say.
+func OpenForeignCheckpoint(text []byte, origin string, verifiers note.Verifiers) (Checkpoint, error) {
+	cp, err := ParseForeignCheckpoint(text)
+	if err == nil {
+		err = cp.open(origin, verifiers)
 	}
 	if err != nil {
-		return Checkpoint{}, problem.New(problem.Disproven, "checkpoint-signature", "a signature of the checkpoint does not hold").
+		return Checkpoint{}, err
+	}
+	return cp, nil
+}
+
+// open checks the signatures of a checkpoint that was parsed.
+func (cp Checkpoint) open(origin string, verifiers note.Verifiers) error {
+	if origin != "" && cp.Origin != origin {
+		return problem.New(problem.Disproven, "checkpoint-origin", "this is a checkpoint of another log").
+			With("expected origin", "%s", origin).With("origin", "%s", cp.Origin)
+	}
+	signed, err := note.Open(cp.Note, verifiers)
+	if _, unsigned := errors.AsType[*note.UnverifiedNoteError](err); unsigned {
+		return notSigned(cp)
+	}
+	if err != nil {
+		return problem.New(problem.Disproven, "checkpoint-signature", "a signature of the checkpoint does not hold").
 			With("origin", "%s", cp.Origin).With("log size", "%d", cp.Size).Because(err)
 	}
 	for _, sig := range signed.Sigs {
 		if sig.Name == cp.Origin {
-			return cp, nil
+			return nil
 		}
 	}
-	return Checkpoint{}, notSigned(cp)
+	return notSigned(cp)
 }
 
 func notSigned(cp Checkpoint) error {
@@ -98,6 +120,15 @@ func notSigned(cp Checkpoint) error {
 // Invalid when the text is not the one spelling of a checkpoint, carries
 // extension lines or is over MaxCheckpoint.
 func ParseCheckpoint(text []byte) (Checkpoint, error) {
+	return parseCheckpoint(text, false)
+}
+
+// ParseForeignCheckpoint is ParseCheckpoint with extension lines allowed.
+func ParseForeignCheckpoint(text []byte) (Checkpoint, error) {
+	return parseCheckpoint(text, true)
+}
+
+func parseCheckpoint(text []byte, extensions bool) (Checkpoint, error) {
 	if len(text) > MaxCheckpoint {
 		return Checkpoint{}, badCheckpoint("it has more than %d bytes", MaxCheckpoint)
 	}
@@ -107,13 +138,14 @@ func ParseCheckpoint(text []byte) (Checkpoint, error) {
 		return Checkpoint{}, badCheckpoint("it is not a signed note")
 	}
 	var body log.Checkpoint
-	_, err = body.Unmarshal([]byte(opened.Note.Text))
+	rest, err := body.Unmarshal([]byte(opened.Note.Text))
 	switch {
 	case err != nil || len(body.Hash) != sumdb.HashSize:
 		return Checkpoint{}, badCheckpoint("it does not name an origin, a size and a root hash")
 	case body.Size > MaxSize:
 		return Checkpoint{}, badCheckpoint("its size is over %d leaves", int64(MaxSize))
-	case string(body.Marshal()) != opened.Note.Text:
+	case !extensions && len(rest) > 0, strings.HasPrefix(string(rest), "\n"), strings.Contains(string(rest), "\n\n"),
+		string(body.Marshal())+string(rest) != opened.Note.Text:
 		return Checkpoint{}, badCheckpoint("it has extension lines or an unusual spelling")
 	}
 	return Checkpoint{

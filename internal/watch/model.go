@@ -305,6 +305,8 @@ const (
 	RouteWebhook RouteKind = "webhook" // signed JSON
 	RouteSlack   RouteKind = "slack"   // an incoming webhook that takes Slack's form
 	RouteMail    RouteKind = "mail"    // SMTP
+
+	RouteAlertmanager RouteKind = "alertmanager" // its API, version 2
 )
 
 // Digest collects events into one message.

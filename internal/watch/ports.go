@@ -18,6 +18,9 @@ type Store interface {
 	Upstreams
 	Deployments
 	Routes
+	Alerts
+	// Record appends audit events that have no effect beside themselves.
+	Record(ctx context.Context, now time.Time, events ...audit.Event) error
 }
 
 // Upstreams keeps upstreams, their sources, versions, notes and events.

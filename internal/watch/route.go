@@ -27,11 +27,11 @@ const TestEvent EventKind = "test"
 
 // EventKinds lists what a route can choose, in the order of the documents.
 func EventKinds() []EventKind {
-	return []EventKind{
+	return append([]EventKind{
 		FirstRead, NewVersion, Changed, Repacked, Vanished, Returned, ReturnedChanged, Duplicate, CreatedRewritten, ArchiveMismatch,
 		EntryInvalid, IndexInvalid, IndexShrunk, FeedContradicts, Moved, Archived, Deprecated, GoneQuiet, Unreachable, Recovered,
 		MirrorRefused, Mirrored, ProvenanceMismatch, UnknownChart, UnreleasedBytes, DeploymentSeen, DeploymentGone, VersionMoved, AdvisoryOpened, DeadlinePassed,
-	}
+	}, AlertEvents()...)
 }
 
 // AddRoute makes a route for what happens from now on. problem.Conflict when
@@ -170,8 +170,8 @@ func (r *Route) check() error {
 		return problem.New(problem.Invalid, "route-digest", "there is no digest %.40q", r.Digest).
 			With("digests", "%s, %s; without one, events are told at once", Daily, Weekly)
 	}
-	if r.Digest != Immediately && r.Kind == RouteWebhook {
-		return problem.New(problem.Invalid, "route-digest", "a webhook is told at once; a digest is for people").
+	if r.Digest != Immediately && (r.Kind == RouteWebhook || r.Kind == RouteAlertmanager) {
+		return problem.New(problem.Invalid, "route-digest", "programs are told at once; a digest is for people").
 			Suggest("leave the digest out, or make the route one of kind %s or %s", RouteMail, RouteSlack)
 	}
 	return r.checkPatterns()
@@ -208,8 +208,10 @@ func (r *Route) checkTarget() error {
 		if !mailAddress(r.Target) {
 			return bad("route-target", "%.80q is not a mail address such as team@example.com", r.Target)
 		}
+	case RouteAlertmanager:
+		return checkTargetURL(r.Target)
 	default:
-		return bad("route-kind", "there is no kind of route %.40q", r.Kind).With("kinds", "%s, %s, %s", RouteWebhook, RouteSlack, RouteMail)
+		return bad("route-kind", "there is no kind of route %.40q", r.Kind).With("kinds", "%s, %s, %s, %s", RouteWebhook, RouteSlack, RouteMail, RouteAlertmanager)
 	}
 	return nil
 }

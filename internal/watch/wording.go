@@ -69,6 +69,11 @@ func (e Event) Words() Words {
 	case e.Upstream != "":
 		w.Command, w.Page = command("chartkeep upstream show", e.Upstream), "/ui/upstreams/"+url.PathEscape(e.Upstream)
 		w.Source = line(e.Upstream, maxSentence)
+	case e.Project != "":
+		w.Command = command("chartkeep audit list --project", e.Project)
+		w.Page = "/ui/audit?" + url.Values{"project": {e.Project}}.Encode()
+	case slices.Contains(AlertEvents(), e.Kind):
+		w.Command, w.Page = "chartkeep alert list", "/ui/audit?"+url.Values{"action": {string(e.Kind)}}.Encode()
 	}
 	return w
 }

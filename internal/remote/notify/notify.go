@@ -1,5 +1,5 @@
 // Package notify brings messages to people and programs: signed webhooks,
-// messages in Slack's form, and mail.
+// messages in Slack's form, alerts for Alertmanager, and mail.
 //
 // What always holds:
 //
@@ -79,6 +79,8 @@ func (s *Sender) Send(ctx context.Context, r watch.Route, d watch.Delivery) erro
 				Suggest("set mail-server and mail-from in the configuration of the server")
 		}
 		return s.mail.send(ctx, r, d, s.message(r, d), s.now())
+	case watch.RouteAlertmanager:
+		return s.alertmanager(ctx, r, d)
 	}
 	return problem.New(problem.Unsupported, "notify-kind", "routes of kind %.40q are not known to this server", r.Kind)
 }

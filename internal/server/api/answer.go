@@ -23,6 +23,13 @@ type projectAnswer struct {
 	release.Project
 }
 
+// projectSetAnswer also says what needs a second person.
+type projectSetAnswer struct {
+	projectAnswer
+	Request *release.Request `json:"request,omitempty"`
+	Weaker  []string         `json:"weaker,omitempty"`
+}
+
 func projectReply(status int, p release.Project) reply {
 	return reply{status: status, body: projectAnswer{"project/v1", p}}
 }
@@ -39,6 +46,7 @@ type receiptAnswer struct {
 	release.Release
 	Unchanged bool   `json:"unchanged"`
 	Proof     string `json:"proof,omitempty"` // a tlog-proof file
+	release.Signed
 }
 
 // detailAnswer is all that is known of a release.
@@ -47,6 +55,7 @@ type detailAnswer struct {
 	release.Release
 	Metadata chart.Metadata `json:"metadata"`
 	Proof    string         `json:"proof,omitempty"`
+	release.Signed
 }
 
 // proofText is the text of a proof, "" when there is none.

@@ -18,7 +18,11 @@ import (
 type Service interface {
 	Projects
 	Releases
+	Signing
+	Protection
+	Integrity
 	Identities
+	Pipelines
 	Records
 }
 
@@ -27,7 +31,7 @@ type Projects interface {
 	Projects(ctx context.Context, c release.Caller) ([]release.Project, error)
 	Project(ctx context.Context, c release.Caller, name string) (release.Project, error)
 	CreateProject(ctx context.Context, c release.Caller, name string, opt release.ProjectOptions) (release.Project, error)
-	SetProject(ctx context.Context, c release.Caller, name string, ch release.ProjectChange) (release.Project, error)
+	SetProject(ctx context.Context, c release.Caller, name string, ch release.ProjectChange) (release.ProjectSet, error)
 	RemoveProject(ctx context.Context, c release.Caller, name, reason string) error
 	CutOver(ctx context.Context, c release.Caller, name string) (release.Project, error)
 }
@@ -65,6 +69,8 @@ type Records interface {
 	LogInfo(ctx context.Context) (release.LogInfo, error)
 	Leaf(ctx context.Context, c release.Caller, index int64) ([]byte, error)
 	Consistency(ctx context.Context, old, new int64) ([]tlog.Hash, error)
+	Rotations(ctx context.Context) ([]release.Rotation, error)
+	Witnesses(ctx context.Context, c release.Caller) (release.Witnessing, error)
 	Audit(ctx context.Context, c release.Caller, f release.AuditFilter) ([]release.AuditRecord, error)
 }
 
@@ -140,6 +146,23 @@ var routes = []route{
 	{"POST", "/projects/{project...}/-/charts/{chart}/releases/{version}/yank", (*Door).yank},
 	{"POST", "/projects/{project...}/-/charts/{chart}/releases/{version}/unyank", (*Door).unyank},
 	{"GET", "/yank-reasons", (*Door).listYankReasons},
+	{"POST", "/projects/{project...}/-/charts/{chart}/releases/{version}/signatures", (*Door).attachBundle},
+	{"GET", "/projects/{project...}/-/charts/{chart}/releases/{version}/signatures/{digest}", (*Door).getBundle},
+	{"GET", "/projects/{project...}/-/staged", (*Door).listStaged},
+	{"POST", "/projects/{project...}/-/policy-trial", (*Door).tryPolicy},
+	{"GET", "/policies/{digest}", (*Door).getPolicy},
+
+	{"POST", "/projects/{project...}/-/charts/{chart}/releases/{version}/quarantine", (*Door).setQuarantine},
+	{"POST", "/projects/{project...}/-/charts/{chart}/releases/{version}/quarantine/confirm", (*Door).confirmQuarantine},
+	{"POST", "/projects/{project...}/-/charts/{chart}/releases/{version}/quarantine/lift", (*Door).liftQuarantine},
+	{"POST", "/projects/{project...}/-/charts/{chart}/releases/{version}/tombstone", (*Door).requestTombstone},
+	{"GET", "/quarantines", (*Door).listQuarantines},
+	{"GET", "/where", (*Door).where},
+	{"GET", "/requests", (*Door).listRequests},
+	{"GET", "/requests/{id}", (*Door).getRequest},
+	{"POST", "/requests/{id}/approve", (*Door).approveRequest},
+	{"POST", "/requests/{id}/decline", (*Door).declineRequest},
+	{"POST", "/requests/{id}/withdraw", (*Door).withdrawRequest},
 
 	{"GET", "/accounts", (*Door).listAccounts},
 	{"POST", "/accounts", (*Door).createAccount},
@@ -151,11 +174,29 @@ var routes = []route{
 	{"GET", "/tokens", (*Door).listTokens},
 	{"POST", "/tokens", (*Door).createToken},
 	{"DELETE", "/tokens/{id}", (*Door).revokeToken},
+	{"GET", "/account-links", (*Door).listAccountLinks},
+	{"PUT", "/accounts/{account}/link", (*Door).linkAccount},
+	{"DELETE", "/accounts/{account}/link", (*Door).unlinkAccount},
+	{"POST", "/oidc/exchange", (*Door).exchange},
+	{"GET", "/publishers", (*Door).listPublishers},
+	{"POST", "/publishers", (*Door).addPublisher},
+	{"POST", "/publishers/test", (*Door).testPublisher},
+	{"GET", "/publishers/{id}", (*Door).getPublisher},
+	{"DELETE", "/publishers/{id}", (*Door).removePublisher},
 
 	{"GET", "/log", (*Door).logInfo},
 	{"GET", "/log/leaves/{index}", (*Door).logLeaf},
 	{"GET", "/log/consistency", (*Door).logConsistency},
+	{"GET", "/log/rotations", (*Door).listRotations},
+	{"GET", "/log/witnesses", (*Door).listWitnesses},
 	{"GET", "/audit", (*Door).listAudit},
+	{"GET", "/audit/log", (*Door).auditLog},
+	{"GET", "/audit/log/entries", (*Door).auditEntries},
+	{"GET", "/audit/export", (*Door).exportAudit},
+	{"GET", "/audit/refused", (*Door).listRefused},
+	{"GET", "/projects/{project...}/-/refused/{digest}", (*Door).getRefused},
+	{"GET", "/scrub", (*Door).getScrub},
+	{"POST", "/scrub", (*Door).startScrub},
 
 	{"GET", "/upstreams", (*Door).listUpstreams},
 	{"POST", "/upstreams", (*Door).addUpstream},
@@ -181,6 +222,9 @@ var routes = []route{
 	{"POST", "/routes/{route}/test", (*Door).testRoute},
 	{"GET", "/routes/{route}/deliveries", (*Door).listDeliveries},
 	{"POST", "/routes/{route}/resend", (*Door).resendDeliveries},
+	{"GET", "/alerts", (*Door).listAlerts},
+	{"POST", "/alerts/test", (*Door).testAlert},
+	{"GET", "/alerts/{alert}/deliveries", (*Door).listAlertDeliveries},
 
 	{"GET", "/advisory-feeds", judge(listFeeds)},
 	{"POST", "/advisory-feeds", judge(addFeed)},

@@ -97,7 +97,7 @@ type request struct {
 }
 
 // requests has at least one request for each route.
-var requests = slices.Concat(watchingRequests, judgingRequests)
+var requests = slices.Concat(watchingRequests, publisherRequests, judgingRequests, protectRequests, signingRequests, integrityRequests)
 
 // watchingRequests are those of the registry and the watch.
 var watchingRequests = []request{
@@ -107,9 +107,9 @@ var watchingRequests = []request{
 	{"projects", "GET", "/projects?limit=2", "", "", 200, "Projects"},
 	{"projects after", "GET", "/projects?limit=2&after=b", "", "", 200, "Projects"},
 	{"project create", "POST", "/projects", jsonType, `{"name":"team-a/web","public":true,"policy":{"require_provenance":true}}`, 201,
-		"CreateProject team-a/web {Kind:charts Public:true Importing:false Policy:{RequireProvenance:true Mirror:}}"},
+		`CreateProject team-a/web kind=charts public=true importing=false policy={"require_provenance":true}`},
 	{"project create artifacts", "POST", "/projects", jsonType + "; charset=utf-8", `{"name":"x","kind":"artifacts","importing":true}`, 201,
-		"CreateProject x {Kind:artifacts Public:false Importing:true Policy:{RequireProvenance:false Mirror:}}"},
+		`CreateProject x kind=artifacts public=false importing=true policy={"require_provenance":false}`},
 	{"project", "GET", "/projects/team-a/web", "", "", 200, "Project team-a/web"},
 	{"project head", "HEAD", "/projects/a", "", "", 200, "Project a"},
 	{"project set", "PATCH", "/projects/team-a/web", jsonType, `{"public":false}`, 200, "SetProject team-a/web public=false policy=- hub=-"},
@@ -189,6 +189,11 @@ var watchingRequests = []request{
 	{"route test", "POST", "/routes/sec/test", "", "", 204, "TestRoute sec"},
 	{"route resend", "POST", "/routes/sec/resend", jsonType, `{"delivery":"dlv-1"}`, 200, "ResendDeliveries sec dlv-1"},
 	{"route resend all", "POST", "/routes/sec/resend", jsonType, `{}`, 200, "ResendDeliveries sec "},
+	{"rotations", "GET", "/log/rotations", "", "", 200, ""},
+	{"witnesses", "GET", "/log/witnesses", "", "", 200, "Witnesses"},
+	{"alerts", "GET", "/alerts?open=true&limit=3", "", "", 200, "Alerts true 3"},
+	{"alert deliveries", "GET", "/alerts/3/deliveries", "", "", 200, "AlertDeliveries 3"},
+	{"alert test", "POST", "/alerts/test", "", "", 202, "TestAlert"},
 	{"route deliveries", "GET", "/routes/sec/deliveries?limit=3", "", "", 200, "RouteDeliveries sec 3"},
 }
 

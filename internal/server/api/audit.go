@@ -33,11 +33,12 @@ type recordAnswer struct {
 }
 
 type actorAnswer struct {
-	Kind   access.Kind `json:"kind"`
-	ID     string      `json:"id,omitempty"`
-	Name   string      `json:"name,omitempty"`
-	Issuer string      `json:"issuer,omitempty"`
-	Token  string      `json:"token,omitempty"`
+	Kind    access.Kind `json:"kind"`
+	ID      string      `json:"id,omitempty"`
+	Name    string      `json:"name,omitempty"`
+	Issuer  string      `json:"issuer,omitempty"`
+	Subject string      `json:"subject,omitempty"` // of a pipeline at its issuer
+	Token   string      `json:"token,omitempty"`
 }
 
 type resourceAnswer struct {
@@ -57,7 +58,7 @@ func recordOf(r release.AuditRecord) recordAnswer {
 	e := &r.Event
 	return recordAnswer{
 		Index: r.Index, ID: e.ID, Time: e.Time, Event: e.Name,
-		Actor:    actorAnswer{e.Actor.Kind, e.Actor.ID, r.Actor, e.Actor.Issuer, e.Actor.TokenID},
+		Actor:    actorAnswer{e.Actor.Kind, e.Actor.ID, r.Actor, e.Actor.Issuer, e.Actor.Subject, e.Actor.TokenID},
 		Action:   e.Action,
 		Resource: resourceAnswer(e.Resource),
 		Outcome:  outcomeAnswer(e.Outcome),
@@ -70,7 +71,7 @@ func recordOf(r release.AuditRecord) recordAnswer {
 // listAudit lists the newest events first. "after" is the index of the last
 // event that the client has; the next page holds older ones.
 func (d *Door) listAudit(c *call) (reply, error) {
-	q, err := c.query("project", "chart", "version", "event", "actor", "outcome", "after", "limit")
+	q, err := c.query("project", "chart", "version", "event", "actor", "outcome", "since", "until", "source", "rule", "after", "limit")
 	if err != nil {
 		return reply{}, err
 	}
@@ -78,11 +79,11 @@ func (d *Door) listAudit(c *call) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	f := release.AuditFilter{
-		Project: q.Get("project"), Chart: q.Get("chart"), Version: q.Get("version"),
-		Action: q.Get("event"), Actor: q.Get("actor"), Outcome: q.Get("outcome"),
-		Limit: limit,
+	f, err := auditFilter(q)
+	if err != nil {
+		return reply{}, err
 	}
+	f.Limit = limit
 	l := list[recordAnswer]{Schema: "audit-list/v1", Items: []recordAnswer{}}
 	if after := q.Get("after"); after != "" {
 		if f.Before, err = number("after", after); err != nil {

@@ -81,10 +81,10 @@ func (f *fake) Project(_ context.Context, c release.Caller, name string) (releas
 }
 
 func (f *fake) CreateProject(_ context.Context, c release.Caller, name string, opt release.ProjectOptions) (release.Project, error) {
-	return sampleProject(name), f.note(c, "CreateProject %s %+v", name, opt)
+	return sampleProject(name), f.note(c, "CreateProject %s kind=%s public=%v importing=%v policy=%s", name, opt.Kind, opt.Public, opt.Importing, release.PolicyText(opt.Policy))
 }
 
-func (f *fake) SetProject(_ context.Context, c release.Caller, name string, ch release.ProjectChange) (release.Project, error) {
+func (f *fake) SetProject(_ context.Context, c release.Caller, name string, ch release.ProjectChange) (release.ProjectSet, error) {
 	public, policy, hub := "-", "-", "-"
 	if ch.Public != nil {
 		public = fmt.Sprint(*ch.Public)
@@ -95,7 +95,13 @@ func (f *fake) SetProject(_ context.Context, c release.Caller, name string, ch r
 	if ch.ArtifactHubID != nil {
 		hub = strconv.Quote(*ch.ArtifactHubID)
 	}
-	return sampleProject(name), f.note(c, "SetProject %s public=%s policy=%s hub=%s", name, public, policy, hub)
+	set := release.ProjectSet{Project: sampleProject(name)}
+	if ch.RequireProvenance != nil { // weaker: it needs a second person
+		r := sampleRequest()
+		set.Request, set.Weaker = &r, r.Weaker
+		policy = fmt.Sprintf("provenance:%v %q", *ch.RequireProvenance, ch.Text)
+	}
+	return set, f.note(c, "SetProject %s public=%s policy=%s hub=%s", name, public, policy, hub)
 }
 
 func (f *fake) RemoveProject(_ context.Context, c release.Caller, name, reason string) error {
@@ -216,12 +222,24 @@ func (f *fake) Leaf(_ context.Context, c release.Caller, index int64) ([]byte, e
 	return []byte("chartkeep/release/v1\nproject <a>\n"), f.note(c, "Leaf %d", index)
 }
 
+func (f *fake) Rotations(context.Context) ([]release.Rotation, error) {
+	return []release.Rotation{{LogIndex: 9, Old: "o", New: "n", Until: noon, Proof: []byte("p")}}, nil
+}
+
+func (f *fake) Witnesses(_ context.Context, c release.Caller) (release.Witnessing, error) {
+	return release.Witnessing{Mode: "required", Quorum: "both", Size: 9, Published: 7, MetSize: 7, MetTime: noon, Witnesses: []release.Witnessed{
+		{Name: "w1", Key: "w1.example", VerifierKey: "w1.example+1+B", URL: "https://w1.example", State: release.WitnessCosigned, WitnessState: release.WitnessState{Size: 9, Cosigned: noon, Asked: noon}},
+		{Name: "w2", Key: "w2.example", VerifierKey: "w2.example+2+B", State: release.WitnessRefusing,
+			WitnessState: release.WitnessState{Size: 12, Asked: noon, Failure: "it has cosigned 12 leaves", Since: noon, Refusal: release.RefusedAhead}},
+	}}, f.note(c, "Witnesses")
+}
+
 func (f *fake) Consistency(_ context.Context, from, to int64) ([]tlog.Hash, error) {
 	return []tlog.Hash{{1}, {2, 3}}, f.note(release.Caller{}, "Consistency %d %d", from, to)
 }
 
 func (f *fake) Audit(_ context.Context, c release.Caller, filter release.AuditFilter) ([]release.AuditRecord, error) {
-	return []release.AuditRecord{sampleRecord}, f.note(c, "Audit %+v", filter)
+	return []release.AuditRecord{sampleRecord}, f.note(c, "Audit %s", filterText(filter))
 }
 
 // overwrite is the most important refusal.

@@ -161,3 +161,18 @@ func (f *fake) ResendDeliveries(_ context.Context, c audit.Caller, route, delive
 func (f *fake) RouteDeliveries(_ context.Context, c audit.Caller, route string, limit int) ([]watch.Delivery, error) {
 	return []watch.Delivery{{ID: "dlv-1", RouteID: 1, Route: route, Due: noon, Attempts: 2, State: "waiting", Error: "it answered 503"}}, f.note(c, "RouteDeliveries %s %d", route, limit)
 }
+
+func (f *fake) Alerts(_ context.Context, c audit.Caller, open bool, limit int) ([]watch.Alert, error) {
+	return []watch.Alert{{
+		ID: 3, Key: "k", Event: audit.RefusedOverwrite, Severity: watch.High, Project: "demo", Chart: "web", Version: "1.0.0", Actor: "ci", Message: "m",
+		Count: 12, First: noon, Last: noon, FirstIndex: 8, LastIndex: 40, Ended: noon,
+	}}, f.note(c, "Alerts %t %d", open, limit)
+}
+
+func (f *fake) AlertDeliveries(_ context.Context, c audit.Caller, id int64) ([]watch.Delivery, error) {
+	return []watch.Delivery{{ID: "dlv-1", Route: "sec", Due: noon, Attempts: 1, State: "delivered"}}, f.note(c, "AlertDeliveries %d", id)
+}
+
+func (f *fake) TestAlert(_ context.Context, c audit.Caller) (string, error) {
+	return "alert.tested X", f.note(c, "TestAlert")
+}

@@ -193,8 +193,8 @@ func TestDocumentHasTheRequestFields(t *testing.T) {
 	doc := readDocument(t)
 	for name, v := range map[string]any{
 		"ProjectRequest": projectRequest{}, "ProjectPatch": projectPatch{}, "RemoveRequest": removeRequest{}, "OriginRequest": originRequest{},
-		"YankRequest": yankRequest{}, "UnyankRequest": unyankRequest{}, "AccountRequest": accountRequest{}, "PasswordRequest": passwordRequest{},
-		"GrantRequest": grantRequest{}, "AccountGrantRequest": accountGrantRequest{}, "TokenRequest": tokenRequest{}, "UpstreamRequest": upstreamRequest{}, "UpstreamPatch": upstreamPatch{}, "SourceRequest": sourceRequest{}, "Mirror": watch.Mirror{},
+		"YankRequest": yankRequest{}, "BlockRequest": blockRequest{}, "WordRequest": wordRequest{}, "UnyankRequest": unyankRequest{}, "AccountRequest": accountRequest{}, "PasswordRequest": passwordRequest{},
+		"GrantRequest": grantRequest{}, "AccountGrantRequest": accountGrantRequest{}, "TokenRequest": tokenRequest{}, "PublisherRequest": publisherRequest{}, "PublisherTestRequest": publisherTestRequest{}, "ExchangeRequest": exchangeRequest{}, "LinkRequest": linkRequest{}, "UpstreamRequest": upstreamRequest{}, "UpstreamPatch": upstreamPatch{}, "SourceRequest": sourceRequest{}, "Mirror": watch.Mirror{},
 		"DeploymentPatch": deploymentPatch{}, "InventoryRequest": inventoryRequest{}, "RouteRequest": routeRequest{}, "ResendRequest": resendRequest{},
 		"FeedRequest": feedRequest{}, "FeedPatch": feedPatch{}, "MatchRequest": matchRequest{}, "WaiverRequest": waiverRequest{}, "ReviewRequest": reviewRequest{}, "SignRequest": signRequest{},
 		"AcceptRequest": acceptRequest{}, "WindowRequest": windowRequest{}, "DismissRequest": dismissRequest{}, "TrackerRequest": trackerRequest{}, "Policy": projectRequest{}.Policy,

@@ -63,6 +63,9 @@ type projectPatch struct {
 	Public        *bool           `json:"public"`
 	Policy        *release.Policy `json:"policy"`
 	ArtifactHubID *string         `json:"artifacthub_id"` // "" for none
+	// RequireProvenance changes this one field of the policy.
+	RequireProvenance *bool  `json:"require_provenance"`
+	Text              string `json:"text"` // why, for a second person
 }
 
 func (d *Door) setProject(c *call) (reply, error) {
@@ -73,11 +76,17 @@ func (d *Door) setProject(c *call) (reply, error) {
 	if err := c.decode(&req); err != nil {
 		return reply{}, err
 	}
-	p, err := d.svc.SetProject(c.ctx, c.caller, c.params["project"], release.ProjectChange{Public: req.Public, Policy: req.Policy, ArtifactHubID: req.ArtifactHubID})
+	set, err := d.svc.SetProject(c.ctx, c.caller, c.params["project"], release.ProjectChange{
+		Public: req.Public, Policy: req.Policy, RequireProvenance: req.RequireProvenance, ArtifactHubID: req.ArtifactHubID, Text: req.Text,
+	})
 	if err != nil {
 		return reply{}, err
 	}
-	return projectReply(http.StatusOK, p), nil
+	status := http.StatusOK
+	if set.Request != nil {
+		status = http.StatusAccepted
+	}
+	return reply{status: status, body: projectSetAnswer{projectAnswer{"project/v1", set.Project}, set.Request, set.Weaker}}, nil
 }
 
 type removeRequest struct {

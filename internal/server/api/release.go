@@ -54,7 +54,7 @@ func (d *Door) getRelease(c *call) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	return reply{body: detailAnswer{"release-detail/v1", rel, detail.Metadata, proofText(proof)}}, nil
+	return reply{body: detailAnswer{"release-detail/v1", rel, detail.Metadata, proofText(proof), detail.Signed}}, nil
 }
 
 func (d *Door) getProof(c *call) (reply, error) {
@@ -105,7 +105,7 @@ func received(r release.Receipt, err error) (reply, error) {
 }
 
 func receiptReply(status int, r release.Receipt) reply {
-	return reply{status: status, body: receiptAnswer{"release-receipt/v1", r.Release, r.Unchanged, proofText(r.Proof)}}
+	return reply{status: status, body: receiptAnswer{"release-receipt/v1", r.Release, r.Unchanged, proofText(r.Proof), r.Signed}}
 }
 
 func (d *Door) attachProvenance(c *call) (reply, error) {

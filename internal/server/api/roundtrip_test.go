@@ -65,6 +65,10 @@ func TestRoundTrip(t *testing.T) {
 			v, err := c.Version(ctx)
 			return result{v, err, "", "GET /version"}
 		},
+		"Witnesses": func(ctx context.Context, c *client.Client) result {
+			v, err := c.Witnesses(ctx)
+			return result{v, err, "Witnesses", "GET /log/witnesses"}
+		},
 		"WhoAmI": func(ctx context.Context, c *client.Client) result {
 			v, err := c.WhoAmI(ctx)
 			return result{v, err, "", "GET /whoami"}
@@ -83,7 +87,7 @@ func TestRoundTrip(t *testing.T) {
 		},
 		"CreateProject": func(ctx context.Context, c *client.Client) result {
 			v, err := c.CreateProject(ctx, client.NewProject{Name: "a", Kind: "artifacts", Public: true, Importing: true, Policy: client.Policy{RequireProvenance: true}})
-			return result{v, err, "CreateProject a {Kind:artifacts Public:true Importing:true Policy:{RequireProvenance:true Mirror:}}", "GET /projects/a"}
+			return result{v, err, `CreateProject a kind=artifacts public=true importing=true policy={"require_provenance":true}`, "GET /projects/a"}
 		},
 		"SetProject": func(ctx context.Context, c *client.Client) result {
 			v, err := c.SetProject(ctx, "a", client.ProjectChange{Public: &public, Policy: &client.Policy{RequireProvenance: true}})

@@ -41,5 +41,26 @@ func TestRoundTripOfWatching(t *testing.T) {
 			}
 			return result{nil, err, "RouteDeliveries sec 3", ""}
 		},
+		"Alerts": func(ctx context.Context, c *client.Client) result {
+			v, err := c.Alerts(ctx, true, 3)
+			if err == nil && (len(v) != 1 || v[0].Count != 12 || v[0].Event != "release.refused.overwrite" || v[0].Ended.IsZero()) {
+				t.Errorf("alerts %+v", v)
+			}
+			return result{nil, err, "Alerts true 3", ""}
+		},
+		"AlertDeliveries": func(ctx context.Context, c *client.Client) result {
+			v, err := c.AlertDeliveries(ctx, 3)
+			if err == nil && (len(v) != 1 || v[0].State != "delivered") {
+				t.Errorf("deliveries %+v", v)
+			}
+			return result{nil, err, "AlertDeliveries 3", ""}
+		},
+		"TestAlert": func(ctx context.Context, c *client.Client) result {
+			key, err := c.TestAlert(ctx)
+			if err == nil && key != "alert.tested X" {
+				t.Errorf("key %q", key)
+			}
+			return result{nil, err, "TestAlert", ""}
+		},
 	})
 }

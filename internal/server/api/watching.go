@@ -28,6 +28,7 @@ type Watching interface {
 	SetDeployment(ctx context.Context, c audit.Caller, key string, ch watch.DeploymentChange) (watch.Deployment, error)
 	ImportDeployments(ctx context.Context, c audit.Caller, name string, found deployment.Inventory) (watch.ImportResult, error)
 	Outdated(ctx context.Context, c audit.Caller, importName string) ([]deployment.Row, error)
+	Where(ctx context.Context, c audit.Caller, w watch.Wanted) (watch.Whereabouts, error)
 	CompareEnvironments(ctx context.Context, c audit.Caller, a, b string) (deployment.Differences, error)
 
 	Routes(ctx context.Context, c audit.Caller) ([]watch.Route, error)
@@ -36,4 +37,8 @@ type Watching interface {
 	TestRoute(ctx context.Context, c audit.Caller, name string) error
 	ResendDeliveries(ctx context.Context, c audit.Caller, route, delivery string) (int, error)
 	RouteDeliveries(ctx context.Context, c audit.Caller, route string, limit int) ([]watch.Delivery, error)
+
+	Alerts(ctx context.Context, c audit.Caller, open bool, limit int) ([]watch.Alert, error)
+	AlertDeliveries(ctx context.Context, c audit.Caller, id int64) ([]watch.Delivery, error)
+	TestAlert(ctx context.Context, c audit.Caller) (key string, err error)
 }

@@ -199,6 +199,9 @@ func (d *Door) showVersion(w http.ResponseWriter, r *http.Request, req request) 
 func (d *Door) resolve(r *http.Request, req request) (release.Detail, error) {
 	ctx, c := r.Context(), server.CallerOf(r)
 	detail, err := d.svc.Release(ctx, c, req.project, req.chart, req.version)
+	if err == nil && detail.Release.State.Withheld() {
+		return detail, release.RefuseWithheld(&detail.Release)
+	}
 	if err == nil || problem.KindOf(err) != problem.NotFound && problem.KindOf(err) != problem.Invalid {
 		return detail, err
 	}

@@ -62,7 +62,7 @@ func (d *Door) WriteError(w http.ResponseWriter, r *http.Request, status int, p 
 		w.Header().Set("WWW-Authenticate", challenge)
 		// Advice for command lines; here the form stands below.
 		page.Nav, page.Try, page.SignIn = navSignIn, "", true
-		page.SignInForm = formOf{page.Base, signInForm{Next: page.Here}}
+		page.SignInForm = formOf{page.Base, signInForm{Next: page.Here, Provider: d.provider()}}
 	}
 	if err := d.render(w, r, status, "error", page); err != nil {
 		server.WriteText(w, r, status, p)

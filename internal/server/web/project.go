@@ -207,13 +207,15 @@ type releaseRow struct {
 // releaseState is how a release is marked.
 type releaseState struct {
 	Yanked, Staged, Legacy, Prerelease bool
+	Quarantined, Tombstoned            bool
 }
 
 func stateOfRelease(r *release.Release) releaseState {
 	v, err := chart.ParseVersion(r.Version)
 	return releaseState{
 		Yanked: r.State == release.Yanked, Staged: r.State == release.Staged, Legacy: r.Legacy,
-		Prerelease: err == nil && v.Prerelease(),
+		Prerelease:  err == nil && v.Prerelease(),
+		Quarantined: r.State == release.Quarantined, Tombstoned: r.State == release.Tombstoned,
 	}
 }
 

@@ -49,6 +49,8 @@ type releasePage struct {
 	Kind         string // application or library
 	KubeVersion  string
 
+	Withheld *withheldView
+
 	FilesShown bool // asked for: they are read out of the archive
 	Files      []fileView
 	FilesURL   string // the page with them
@@ -109,6 +111,7 @@ func (d *Door) release(w http.ResponseWriter, r *http.Request, req request) erro
 	}
 	p.showOthers(others, rel)
 	p.showYank(rel, others)
+	p.showWithheld(rel)
 	p.offerYank(d, ctx, c, rel)
 	if r.URL.Query().Has("files") {
 		if err := p.showFiles(ctx, d, c, rel); err != nil {
@@ -179,6 +182,39 @@ func (p *releasePage) showYank(rel *release.Release, list []release.Release) {
 		if list[i].State == release.Active {
 			p.Yank.Instead = link{list[i].Version, releasePath(p.Base, rel.Project, rel.Chart, list[i].Version)}
 			return
+		}
+	}
+}
+
+// withheldView says why nobody gets a release.
+type withheldView struct {
+	Reason, Meaning, Text string
+	By                    string // who blocked it, or asked for the tombstone
+	Second                string // who confirmed or approved, "" for nobody yet
+	Time, Until           moment // Until: it is served again then, zero when it is not
+	LogIndex              int64
+	LogURL                string
+	Digest                string
+}
+
+func (p *releasePage) showWithheld(rel *release.Release) {
+	switch q, t := rel.Quarantine, rel.Tombstone; {
+	case t != nil:
+		p.Withheld = &withheldView{Reason: t.Reason, Text: t.Text, By: byName(t.RequesterName, t.Requester), Second: byName(t.ApproverName, t.Approver),
+			Time: moment{t.Time, p.Now.at}, LogIndex: t.LogIndex}
+	case q != nil:
+		p.Withheld = &withheldView{Reason: q.Reason, Text: q.Text, By: byName(q.ByName, q.By), Time: moment{q.Time, p.Now.at}, Until: moment{q.Lapses, p.Now.at}, LogIndex: q.LogIndex}
+		if !q.Confirmed.IsZero() {
+			p.Withheld.Second = byName(q.ConfirmedByName, q.ConfirmedBy)
+		}
+	default:
+		return
+	}
+	w := p.Withheld
+	w.LogURL, w.Digest = leafPath(p.Base, w.LogIndex), rel.Archive
+	for _, reason := range release.BlockReasons() {
+		if reason.Code == w.Reason {
+			w.Meaning = reason.Meaning
 		}
 	}
 }

@@ -25,6 +25,8 @@ const (
 	pageProjects              // /ui/projects
 	pageSignIn                // /ui/sign-in
 	pageSignOut               // /ui/sign-out
+	pageSSO                   // /ui/sso: to the identity provider
+	pageSSOBack               // /ui/sso/callback: back from it
 	pageTheme                 // /ui/theme
 	pageProject               // /ui/projects/{project}
 	pageChart                 // /ui/projects/{project}/charts/{chart}
@@ -111,7 +113,7 @@ func parse(path string) (request, error) {
 	switch {
 	case len(segs) == 1:
 		if p := map[string]page{
-			"sign-in": pageSignIn, "sign-out": pageSignOut, "theme": pageTheme,
+			"sign-in": pageSignIn, "sign-out": pageSignOut, "theme": pageTheme, "sso": pageSSO,
 			"log": pageLog, "audit": pageAudit, "me": pageMe,
 			"upstreams": pageUpstreams, "deployments": pageDeployments, "environments": pageEnvironments,
 			"projects": pageProjects, "advisories": pageAdvisories, "upgrades": pageUpgrades, "plan": pagePlan,
@@ -119,6 +121,8 @@ func parse(path string) (request, error) {
 		}[segs[0]]; p != 0 {
 			return request{page: p}, nil
 		}
+	case segs[0] == "sso" && segs[1] == "callback" && len(segs) == 2:
+		return request{page: pageSSOBack}, nil
 	case segs[0] == "projects":
 		return parseProject(path, segs[1:])
 	case segs[0] == "log" && len(segs) == 2:

@@ -27,6 +27,10 @@ type signInForm struct {
 	Next    string // where to go afterwards, a path below /ui
 	Account string // as it was typed
 	Failed  string // why the last attempt failed
+	Facts   []problem.Fact
+	// Provider is the identity provider that people can sign in through, "" for
+	// none.
+	Provider string
 }
 
 func (d *Door) signInPage(w http.ResponseWriter, r *http.Request) error {
@@ -34,6 +38,7 @@ func (d *Door) signInPage(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (d *Door) showSignIn(w http.ResponseWriter, r *http.Request, status int, form signInForm) error {
+	form.Provider = d.provider()
 	p := &signInPage{frame: d.frameOf(r, "Sign in", navSignIn)}
 	p.SignInForm = formOf{p.Base, form}
 	return d.render(w, r, status, "sign-in", p)

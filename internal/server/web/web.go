@@ -77,6 +77,7 @@ type Config struct {
 	Now      func() time.Time // nil is time.Now
 	Watching Watching         // nil: there are no pages of upstreams and deployments
 	Judging  Judging          // nil: there are no pages of advisories, upgrades and plans
+	SignIn   SignIn           // nil: people sign in with a token or a password
 }
 
 // Door serves the web UI.
@@ -139,6 +140,10 @@ func (d *Door) Serve(w http.ResponseWriter, r *http.Request) error {
 		return d.home(w, r)
 	case pageSignIn:
 		return d.signInPage(w, r)
+	case pageSSO:
+		return d.beginSSO(w, r)
+	case pageSSOBack:
+		return d.finishSSO(w, r)
 	case pageProject:
 		return d.project(w, r, req)
 	case pageChart:

@@ -35,6 +35,11 @@ type Dir struct {
 	shards   sync.Map
 	shardsMu sync.Mutex // held to add one
 
+	// recordFolders are the folders of records that are durable; see
+	// recordFolder.
+	recordFolders map[string]bool
+	recordsMu     sync.Mutex
+
 	// distrusted holds the folders of which a sync failed. The system may have
 	// dropped the change and report success the next time, so that nothing is
 	// promised there any more until the store is opened again.
@@ -143,9 +148,8 @@ func (d *Dir) missing(at location, digest string, err error) error {
 	return notFound(digest)
 }
 
-// Delete removes a blob; one that is not there is no error. It is for the
-// collector alone, which must know that no release and no claim needs the
-// blob. The removal is not synced: after a loss of power the blob may be back.
+// Delete removes a blob, durably; one that is not there is no error. It is for
+// whoever knows that no release and no claim needs the blob. One sync.
 func (d *Dir) Delete(ctx context.Context, digest string) error {
 	at, err := locate(digest)
 	if err != nil {
@@ -157,7 +161,10 @@ func (d *Dir) Delete(ctx context.Context, digest string) error {
 	if err := d.fsys.Remove(at.name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return unavailable("delete blob", err)
 	}
-	return nil
+	if _, err := d.fsys.Stat(at.shard); errors.Is(err, fs.ErrNotExist) {
+		return nil // nor was there ever one beside it
+	}
+	return d.syncDir(at.shard)
 }
 
 // List calls fn for every blob, by algorithm and digest, until fn fails or ctx

@@ -47,6 +47,11 @@
 //	uploads/<id>              staged bytes, locked by their writer with flock(2)
 //	blobs/sha256/ab/<hex>     a blob, "ab" being the first two digits of <hex>
 //	blobs/sha512/ab/<hex>
+//	records/<name>            a record: small, named, and made only once
+//
+// A record is to a name what a blob is to a digest: it appears whole or not at
+// all and never changes, but its name is chosen. Package custody keeps
+// checkpoints of the logs so.
 //
 // Any number of processes may share one directory. How many uploads may be
 // open and how many bytes they may hold is the caller's to bound.

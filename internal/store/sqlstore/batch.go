@@ -27,8 +27,9 @@ type batch struct {
 	// repositories are the ids of those that were found or made in this batch.
 	repositories map[string]int64
 	bulk         []bulkRows
-	created      bool // there is a new project
-	restated     bool // what a memo may hold was changed
+	created      bool              // there is a new project
+	restated     bool              // what a memo may hold was changed
+	witnessed    *release.Cosigned // as this batch leaves it; nil when it did not touch it
 }
 
 // maxRepositories bounds the ids of repositories in memory: some 100 bytes each.
@@ -38,7 +39,8 @@ const maxRepositories = 100_000
 // is written once, at the end.
 type batchProject struct {
 	release.Project
-	changed bool
+	changed   bool
+	policyWas string // digest of the policy that was read
 }
 
 // growth is what a batch adds to one log.
@@ -50,11 +52,19 @@ type growth struct {
 	leafs []any // idx, hash, entry … of the rows to insert
 	tiles []tlog.Tile
 	state *logState // after finish
+
+	// kept is the checkpoint of what a recovery replayed: it was signed before,
+	// and nothing else is signed. written are the tiles that have their rows.
+	kept    []byte
+	written int
 }
 
 // lock takes both logs' heads, so that batches of several processes follow
 // each other. Every durable batch does it first, so there is one lock order.
 func (b *batch) lock() error {
+	if err := b.store.refuse(); err != nil {
+		return err
+	}
 	for log := releaseLog; log <= auditLog; log++ {
 		row := func(ctx context.Context, query string, args ...any) scanner {
 			return b.w.row(ctx, query+b.store.dialect.forUpdate(), args...)
@@ -186,7 +196,7 @@ func (b *batch) readProject(column string, value any) (*batchProject, error) {
 	if b.projects == nil {
 		b.projects = map[int64]*batchProject{}
 	}
-	b.projects[p.ID] = &batchProject{Project: p}
+	b.projects[p.ID] = &batchProject{Project: p, policyWas: p.PolicyDigest}
 	return b.projects[p.ID], nil
 }
 
@@ -304,19 +314,15 @@ func (b *batch) finish() error {
 		if g == nil || g.edge == nil {
 			continue
 		}
-		if err := b.flushRows(&bulkRows{into: "INSERT INTO leaf (log, idx, hash, entry) VALUES", width: 4, values: g.leafs}); err != nil {
+		if err := b.writeGrowth(g); err != nil {
 			return err
-		}
-		for _, t := range g.tiles {
-			if _, err := b.w.exec(b.ctx, "INSERT INTO tile (log, level, n, hashes, root) VALUES (?, ?, ?, ?, ?)",
-				log, t.Level, t.N, tlog.TileBytes(t.Hashes), t.Root[:]); err != nil {
-				return err
-			}
 		}
 		st := &logState{size: g.edge.Size(), time: g.time, root: g.edge.Root(), edge: g.edge}
 		var err error
-		if st.checkpoint, err = tlog.SignCheckpoint(b.store.origin(log), st.size, st.root, b.store.signer(log)); err != nil {
-			return fmt.Errorf("sign checkpoint: %w", err)
+		if st.checkpoint = g.kept; g.kept == nil {
+			if st.checkpoint, err = tlog.SignCheckpoint(b.store.origin(log), st.size, st.root, b.store.signers(log, b.clock)...); err != nil {
+				return fmt.Errorf("sign checkpoint: %w", err)
+			}
 		}
 		n, err := b.w.exec(b.ctx, "UPDATE head SET size = ?, root = ?, checkpoint = ?, time = ? WHERE log = ? AND size = ?",
 			st.size, st.root[:], st.checkpoint, millis(st.time), log, g.base.size)
@@ -329,6 +335,22 @@ func (b *batch) finish() error {
 		}
 		g.state = st
 	}
+	return nil
+}
+
+// writeGrowth inserts the leaves and tiles of a log that have no rows yet.
+func (b *batch) writeGrowth(g *growth) error {
+	if err := b.flushRows(&bulkRows{into: "INSERT INTO leaf (log, idx, hash, entry) VALUES", width: 4, values: g.leafs}); err != nil {
+		return err
+	}
+	g.leafs = g.leafs[:0]
+	for _, t := range g.tiles[g.written:] {
+		if _, err := b.w.exec(b.ctx, "INSERT INTO tile (log, level, n, hashes, root) VALUES (?, ?, ?, ?, ?)",
+			g.log, t.Level, t.N, tlog.TileBytes(t.Hashes), t.Root[:]); err != nil {
+			return err
+		}
+	}
+	g.written = len(g.tiles)
 	return nil
 }
 
@@ -346,6 +368,12 @@ func (b *batch) updateProjects() error {
 			flag(p.Public), string(p.State), string(policy), p.PolicyDigest, p.ArtifactHubID, p.Generation, millis(p.Changed), id); err != nil {
 			return err
 		}
+		if p.PolicyDigest == p.policyWas {
+			continue
+		}
+		if err := b.keepPolicy(&p.Project); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -361,6 +389,9 @@ func (b *batch) committed() {
 		clear(b.store.repositories)
 	}
 	maps.Copy(b.store.repositories, b.repositories)
+	if b.witnessed != nil {
+		b.store.cosigned.Store(b.witnessed)
+	}
 	if b.restated {
 		b.store.memos.forget()
 	}

@@ -32,7 +32,7 @@ func (s *Store) OwnPublished(ctx context.Context) ([]deployment.Published, error
 		}
 		p.FirstSeen, p.Created = fromMillis(at), fromMillis(at)
 		p.Fingerprint = prints[[3]string{p.Project, p.Chart, p.Version}]
-		p.Gone = state == string(release.Yanked)
+		p.Gone = state == string(release.Yanked) || release.State(state).Withheld()
 		out = append(out, p)
 		return nil
 	})

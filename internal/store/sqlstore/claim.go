@@ -20,6 +20,7 @@ type claimed struct {
 	leaf      []byte // set when this claim made the release
 	unchanged bool
 	refusal   error
+	signed    release.Signed
 }
 
 // Claim implements release.Ledger.
@@ -35,7 +36,7 @@ func (s *Store) Claim(ctx context.Context, c *release.Claim) (release.ClaimResul
 	if err != nil {
 		return release.ClaimResult{}, err
 	}
-	res := release.ClaimResult{Release: got.release, Unchanged: got.unchanged}
+	res := release.ClaimResult{Release: got.release, Unchanged: got.unchanged, Signed: got.signed}
 	if got.refusal != nil {
 		return res, got.refusal
 	}
@@ -58,11 +59,9 @@ func (b *batch) claim(c *release.Claim, got *claimed) error {
 			Suggest("chartkeep project show %s", p.Name)
 		return b.refuse(c, audit.RefusedValidation, got.refusal, nil)
 	}
-	if r.State == "" {
-		r.State = release.Active
-		if p.Policy.RequireProvenance && r.Provenance == "" {
-			r.State = release.Staged
-		}
+	signed, refusal := b.admit(c, p, &r)
+	if refusal != nil {
+		return b.refuseUnsigned(c, got, refusal)
 	}
 	r.Time = b.time(c.Now)
 	r.LogIndex = b.next(releaseLog)
@@ -94,8 +93,11 @@ func (b *batch) claim(c *release.Claim, got *claimed) error {
 	}
 	ev.Resource = resource(&r)
 	ev.After = r.Archive
-	got.release = r
-	return b.record(ev)
+	got.release, got.signed = r, signed
+	if err := b.record(ev); err != nil {
+		return err
+	}
+	return b.noteSigned(&r, p, &signed, c.Event)
 }
 
 const releaseColumns = "id, project, chart, version, version_key, sort_key, tag, file, archive, size, content, manifest, config, " +
@@ -142,20 +144,7 @@ func marshalRelease(r *release.Release, c *release.Claim, policy string) ([]byte
 }
 
 // identity is how an actor stands in a leaf.
-func identity(a audit.Actor) tlog.Identity {
-	issuer := a.Issuer
-	if issuer == "" {
-		issuer = "chartkeep"
-	}
-	subject := a.Subject
-	if subject == "" {
-		subject = a.ID
-	}
-	if subject == "" {
-		subject = "anonymous"
-	}
-	return tlog.Identity{Issuer: issuer, Subject: subject}
-}
+func identity(a audit.Actor) tlog.Identity { return release.IdentityOf(a) }
 
 // publish writes the OCI side of a release that was just claimed.
 func (b *batch) publish(r *release.Release, c *release.Claim) error {
@@ -244,6 +233,10 @@ func (b *batch) taken(c *release.Claim, got *claimed) error {
 	}
 	got.release = held
 	ev := c.Event
+	if by == heldExactly && (held.State == release.Tombstoned || held.State == release.Quarantined && held.Archive == r.Archive) {
+		got.refusal = release.RefusePush(&held, c)
+		return b.refuse(c, audit.RefusedWithheld, got.refusal, &held)
+	}
 	if by == heldExactly && held.Archive == r.Archive {
 		refusal := release.SameContent(&held, c)
 		if refusal == nil {
@@ -317,6 +310,9 @@ func (b *batch) refuse(c *release.Claim, name audit.Name, refusal error, held *r
 	if c.Force {
 		detail[audit.DetailForce] = "ignored"
 	}
+	if c.Copy != "" {
+		detail["copy"] = c.Copy
+	}
 	if held != nil {
 		ev.Before = held.Archive
 		detail["released"] = held.Ref()
@@ -354,52 +350,32 @@ func (s *Store) Attach(ctx context.Context, a *release.Attachment) (release.Clai
 		if p, refusal, err = b.standing(r.ProjectID); err != nil || refusal != nil {
 			return err
 		}
+		if r.State.Withheld() {
+			refusal = release.RefuseWithheld(&r)
+			return nil
+		}
+		if a.Digest == "" {
+			return b.reconsider(&r, p, a, &res)
+		}
 		ev := a.Event
 		ev.Resource = resource(&r)
 		ev.After = a.Digest
 		switch r.Provenance {
 		case "":
 		case a.Digest:
-			res = release.ClaimResult{Release: r, Unchanged: true}
 			ev.Name, ev.Outcome = audit.ReleaseUnchanged, allowed
-			return b.record(ev)
+			if err := b.record(ev); err != nil {
+				return err
+			}
+			return b.reconsider(&r, p, a, &res)
 		default:
 			res.Release = r
 			refusal = release.RefuseProvenance(&r, a.Digest)
 			ev.Name, ev.Outcome, ev.Before = audit.ProvRefused, denied(refusal), r.Provenance
 			return b.record(ev)
 		}
-		b.change(p)
-		wasStaged := r.State == release.Staged
-		b.restated = true
-		r.Provenance = a.Digest
-		if wasStaged {
-			r.State = release.Active
-		}
-		if _, err := b.w.exec(b.ctx, "UPDATE release SET provenance = ?, state = ?, generation = ? WHERE id = ?",
-			r.Provenance, string(r.State), p.Generation, r.ID); err != nil {
-			return err
-		}
-		repo, err := b.repository(r.ProjectID, r.Repository())
-		if err != nil {
-			return err
-		}
-		if wasStaged {
-			if err := b.setHidden(repo, &r, 0); err != nil {
-				return err
-			}
-		}
-		b.insertBlob(a.Digest, a.Bytes)
-		b.insert("INSERT INTO link (repository, digest, size, small) VALUES| ON CONFLICT DO NOTHING", repo, a.Digest, len(a.Bytes), 1)
-		if _, err := b.appendLeaf(tlog.Attach{
-			Index: r.LogIndex, Project: r.Project, Chart: r.Chart, Version: r.Version, Kind: tlog.AttachProvenance,
-			Digest: a.Digest, Publisher: identity(a.Event.Actor), Time: b.time(a.Now),
-		}); err != nil {
-			return err
-		}
-		res.Release = r
-		ev.Name, ev.Outcome = audit.ProvAttached, allowed
-		return b.record(ev)
+		refusal, err = b.attach(&r, p, a, ev, &res)
+		return err
 	})
 	if err != nil {
 		return release.ClaimResult{}, err
@@ -409,6 +385,49 @@ func (s *Store) Attach(ctx context.Context, a *release.Attachment) (release.Clai
 	}
 	res.Proof, err = s.Prove(ctx, res.Release.LogIndex)
 	return res, err
+}
+
+// attach gives a release its provenance, unless the policy does not take it.
+func (b *batch) attach(r *release.Release, p *batchProject, a *release.Attachment, ev audit.Event, res *release.ClaimResult) (refusal, err error) {
+	res.Release = *r
+	waited := r.State == release.Staged
+	r.Provenance = a.Digest
+	signed, refusal, err := b.settle(r, p, a.Judge, ev)
+	if err != nil {
+		return nil, err
+	}
+	if refusal != nil {
+		ev.Name, ev.Outcome = audit.RefusedSignature, denied(refusal)
+		return refusal, b.record(ev)
+	}
+	b.change(p)
+	b.restated = true
+	if _, err := b.w.exec(b.ctx, "UPDATE release SET provenance = ?, state = ?, generation = ? WHERE id = ?",
+		r.Provenance, string(r.State), p.Generation, r.ID); err != nil {
+		return nil, err
+	}
+	repo, err := b.repository(r.ProjectID, r.Repository())
+	if err != nil {
+		return nil, err
+	}
+	if waited && r.State == release.Active {
+		if err := b.activate(repo, r); err != nil {
+			return nil, err
+		}
+	}
+	b.insertBlob(a.Digest, a.Bytes)
+	b.insert("INSERT INTO link (repository, digest, size, small) VALUES| ON CONFLICT DO NOTHING", repo, a.Digest, len(a.Bytes), 1)
+	index, err := b.appendLeaf(tlog.Attach{
+		Index: r.LogIndex, Project: r.Project, Chart: r.Chart, Version: r.Version, Kind: tlog.AttachProvenance,
+		Digest: a.Digest, Publisher: identity(a.Event.Actor), Time: b.time(a.Now),
+	})
+	if err != nil {
+		return nil, err
+	}
+	b.recordLate(r.ID, index)
+	res.Release, res.Signed = *r, signed
+	ev.Name, ev.Outcome = audit.ProvAttached, allowed
+	return nil, b.record(ev)
 }
 
 // setHidden changes how readers see the tag and the manifest of a release.

@@ -38,6 +38,23 @@ func (d dialect) words() *strings.Replacer {
 // section says whether a "-- +name" part of a migration is for this dialect.
 func (d dialect) section(name string) bool { return (name == "postgres") == d.postgres }
 
+// migration is the text of a migration in this dialect.
+func (d dialect) migration(text string) string {
+	var b strings.Builder
+	keep := true
+	for line := range strings.Lines(d.words().Replace(text)) {
+		switch word := strings.TrimSpace(line); {
+		case word == "-- +end":
+			keep = true
+		case strings.HasPrefix(word, "-- +"):
+			keep = d.section(strings.TrimPrefix(word, "-- +"))
+		case keep:
+			b.WriteString(line)
+		}
+	}
+	return b.String()
+}
+
 // rebind writes "?" as "$1", "$2" … for PostgreSQL. No statement of this
 // package has a question mark in a literal.
 func (d dialect) rebind(query string) string {

@@ -283,7 +283,7 @@ func TestRollback(t *testing.T) {
 		exec(t, db, "DELETE FROM leaf WHERE log = 1 AND idx >= (SELECT size FROM kept WHERE log = 1)", "DELETE FROM leaf WHERE log = 2 AND idx >= (SELECT size FROM kept WHERE log = 2)",
 			"UPDATE head SET size = (SELECT size FROM kept k WHERE k.log = head.log), root = (SELECT root FROM kept k WHERE k.log = head.log), checkpoint = (SELECT checkpoint FROM kept k WHERE k.log = head.log)")
 		for range 2 { // and not only once
-			refused(t, record(t, s), problem.Disproven, "log-rollback")
+			refused(t, record(t, s), problem.Unavailable, "read-only")
 		}
 	})
 }

@@ -31,8 +31,12 @@ func (s *Store) changeIdentity(ctx context.Context, ev audit.Event, now time.Tim
 // CreateAccount implements release.Identities.
 func (s *Store) CreateAccount(ctx context.Context, a release.Account, passwordHash string, ev audit.Event, now time.Time) error {
 	return s.changeIdentity(ctx, ev, now, func(b *batch) (error, error) {
-		n, err := b.w.exec(b.ctx, "INSERT INTO account (id, name, kind, password, disabled, created) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-			a.ID, a.Name, a.Kind, passwordHash, flag(a.Disabled), millis(now))
+		hand, err := b.hand(ev.Actor)
+		if err != nil {
+			return nil, err
+		}
+		n, err := b.w.exec(b.ctx, "INSERT INTO account (id, name, kind, password, disabled, created, made_by, password_by, password_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+			a.ID, a.Name, a.Kind, passwordHash, flag(a.Disabled), millis(now), hand, hand, millis(now))
 		if err == nil && n == 0 {
 			return problem.New(problem.Conflict, "account-exists", "there is an account %s already", a.Name).Suggest("chartkeep user list"), nil
 		}
@@ -43,7 +47,11 @@ func (s *Store) CreateAccount(ctx context.Context, a release.Account, passwordHa
 // SetPassword implements release.Identities.
 func (s *Store) SetPassword(ctx context.Context, accountID, passwordHash string, ev audit.Event, now time.Time) error {
 	return s.changeIdentity(ctx, ev, now, func(b *batch) (error, error) {
-		n, err := b.w.exec(b.ctx, "UPDATE account SET password = ? WHERE id = ?", passwordHash, accountID)
+		hand, err := b.hand(ev.Actor)
+		if err != nil {
+			return nil, err
+		}
+		n, err := b.w.exec(b.ctx, "UPDATE account SET password = ?, password_by = ?, password_at = ? WHERE id = ?", passwordHash, hand, millis(now), accountID)
 		return noneChanged(n, "account", accountID), err
 	})
 }
@@ -133,16 +141,19 @@ func scanGrant(row scanner, before ...any) (access.Grant, error) {
 	return g, err
 }
 
-// GrantsOf implements release.Identities. Cost: the account's grants, or all.
+// GrantsOf implements release.Identities. Cost: the account's grants and groups,
+// or all grants.
 func (s *Store) GrantsOf(ctx context.Context, accountID string) ([]release.AccountGrant, error) {
-	query := "SELECT a.name, " + grantColumns + " FROM access_grant g JOIN account a ON a.id = g.subject"
+	query := "SELECT COALESCE(a.name, g.subject), " + grantColumns + " FROM access_grant g LEFT JOIN account a ON a.id = g.subject WHERE "
 	var args []any
-	if accountID != "" {
-		query += " WHERE g.subject = ?"
-		args = append(args, accountID)
+	if accountID == "" {
+		query += "(a.id IS NOT NULL OR g.subject LIKE '" + release.GroupPrefix + "%')" // the others are of tokens
+	} else {
+		query += "g.subject = ? OR g.subject IN (SELECT '" + release.GroupPrefix + "' || name FROM account_group WHERE account = ? AND ends > ?)"
+		args = append(args, accountID, accountID, millis(s.now()))
 	}
 	var out []release.AccountGrant
-	err := s.query(ctx, query+" ORDER BY a.name, g.created, g.id", func(r scanner) error {
+	err := s.query(ctx, query+" ORDER BY 1, g.created, g.id", func(r scanner) error {
 		var ag release.AccountGrant
 		var err error
 		ag.Grant, err = scanGrant(r, &ag.Account)
@@ -165,15 +176,26 @@ func (s *Store) grantsOfSubject(ctx context.Context, subject string) ([]access.G
 // CreateToken implements release.Identities.
 func (s *Store) CreateToken(ctx context.Context, t release.Token, hash [32]byte, ev audit.Event, now time.Time) error {
 	return s.changeIdentity(ctx, ev, now, func(b *batch) (error, error) {
-		if _, err := b.w.exec(b.ctx, "INSERT INTO token (id, hash, account, personal, name, created, expires, revoked, last_used) VALUES (?, ?, ?, ?, ?, ?, ?, 0, 0)",
-			t.ID, hash[:], t.AccountID, flag(t.Personal), t.Name, millis(now), millis(t.Expires)); err != nil {
-			return nil, err
+		hand, err := b.hand(ev.Actor)
+		if err == nil {
+			err = b.insertToken(&t, hash, now)
 		}
-		for i := range t.Grants {
-			b.insertGrant(t.ID, &t.Grants[i], now)
+		if err == nil {
+			_, err = b.w.exec(b.ctx, "UPDATE token SET made_by = ? WHERE id = ?", hand, t.ID)
 		}
-		return nil, nil
+		return nil, err
 	})
+}
+
+func (b *batch) insertToken(t *release.Token, hash [32]byte, now time.Time) error {
+	if _, err := b.w.exec(b.ctx, "INSERT INTO token (id, hash, account, personal, name, created, expires, revoked, last_used) VALUES (?, ?, ?, ?, ?, ?, ?, 0, 0)",
+		t.ID, hash[:], t.AccountID, flag(t.Personal), t.Name, millis(now), millis(t.Expires)); err != nil {
+		return err
+	}
+	for i := range t.Grants {
+		b.insertGrant(t.ID, &t.Grants[i], now)
+	}
+	return nil
 }
 
 // RevokeToken implements release.Identities.
@@ -184,45 +206,59 @@ func (s *Store) RevokeToken(ctx context.Context, id string, ev audit.Event, now 
 	})
 }
 
-const selectToken = "SELECT t.id, t.name, t.personal, t.created, t.expires, t.revoked, t.last_used, t.hash, a.id, a.name, a.kind, a.disabled FROM token t JOIN account a ON a.id = t.account"
+const selectToken = "SELECT t.id, t.name, t.personal, t.created, t.expires, t.revoked, t.last_used, t.hash, a.id, a.name, a.kind, a.disabled, " +
+	"COALESCE(i.publisher, ''), COALESCE(p.name, ''), COALESCE(i.issuer, ''), COALESCE(i.subject, ''), COALESCE(i.source, ''), COALESCE(i.revision, '') " +
+	"FROM token t JOIN account a ON a.id = t.account LEFT JOIN pipeline_token i ON i.token = t.id LEFT JOIN publisher p ON p.id = i.publisher"
 
-func scanToken(row scanner) (t release.Token, hash [32]byte, a release.Account, err error) {
+// tokenRow is a row of selectToken.
+type tokenRow struct {
+	release.Token
+	hash     [32]byte
+	account  release.Account
+	pipeline *release.PipelineIdentity
+}
+
+func scanToken(row scanner) (t tokenRow, err error) {
 	var personal, created, expires, revoked, used, disabled int64
 	var h []byte
-	err = row.Scan(&t.ID, &t.Name, &personal, &created, &expires, &revoked, &used, &h, &a.ID, &a.Name, &a.Kind, &disabled)
-	copy(hash[:], h)
+	var pl [6]string
+	a := &t.account
+	err = row.Scan(&t.ID, &t.Name, &personal, &created, &expires, &revoked, &used, &h, &a.ID, &a.Name, &a.Kind, &disabled,
+		&pl[0], &pl[1], &pl[2], &pl[3], &pl[4], &pl[5])
+	copy(t.hash[:], h)
 	a.Disabled = disabled != 0
 	t.Account, t.AccountID, t.Personal = a.Name, a.ID, personal != 0
 	t.Created, t.Expires, t.Revoked, t.LastUsed = fromMillis(created), fromMillis(expires), fromMillis(revoked), fromMillis(used)
-	return t, hash, a, err
+	t.pipeline = pipelineOf(pl[0], pl[1], pl[2], pl[3], pl[4], pl[5])
+	return t, err
 }
 
-// TokenByID implements release.Identities. Two look-ups by key.
+// TokenByID implements release.Identities. Four look-ups by key.
 func (s *Store) TokenByID(ctx context.Context, id string) (release.Credential, error) {
-	t, hash, a, err := scanToken(s.queryRow(ctx, selectToken+" WHERE t.id = ?", id))
+	t, err := scanToken(s.queryRow(ctx, selectToken+" WHERE t.id = ?", id))
 	if notFound(err) {
 		return release.Credential{}, noneChanged(0, "token", id)
 	}
 	if err != nil {
 		return release.Credential{}, fault("read token", err)
 	}
-	c := release.Credential{TokenID: t.ID, Name: t.Name, Personal: t.Personal, Hash: hash, Expires: t.Expires, Revoked: t.Revoked, Account: a}
+	c := release.Credential{TokenID: t.ID, Name: t.Name, Personal: t.Personal, Hash: t.hash, Expires: t.Expires, Revoked: t.Revoked, Account: t.account, Pipeline: t.pipeline}
 	c.Grants, err = s.grantsOfSubject(ctx, id)
 	return c, err
 }
 
 // Tokens implements release.Identities. Cost: the tokens, and their grants.
 func (s *Store) Tokens(ctx context.Context, accountID string) ([]release.Token, error) {
-	query := selectToken
+	query := selectToken + " WHERE t.id NOT LIKE 'pub-%'"
 	var args []any
 	if accountID != "" {
-		query += " WHERE t.account = ?"
+		query += " AND t.account = ?"
 		args = append(args, accountID)
 	}
 	var out []release.Token
 	err := s.query(ctx, query+" ORDER BY a.name, t.created, t.id", func(r scanner) error {
-		t, _, _, err := scanToken(r)
-		out = append(out, t)
+		t, err := scanToken(r)
+		out = append(out, t.Token)
 		return err
 	}, args...)
 	if err != nil {

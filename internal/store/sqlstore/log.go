@@ -35,11 +35,15 @@ func (s *Store) origin(log int) string {
 	return s.config.Origin
 }
 
-func (s *Store) signer(log int) note.Signer {
-	if log == auditLog {
-		return s.config.AuditSigner
+// signers are who signs a log at a time.
+func (s *Store) signers(log int, now time.Time) []note.Signer {
+	switch {
+	case log == auditLog:
+		return []note.Signer{s.config.AuditSigner}
+	case s.config.OldSigner != nil && now.Before(s.config.OldUntil):
+		return []note.Signer{s.config.Signer, s.config.OldSigner}
 	}
-	return s.config.Signer
+	return []note.Signer{s.config.Signer}
 }
 
 // openLogs makes the heads at the first start, and refuses a database whose
@@ -68,7 +72,7 @@ func (s *Store) openLogs(ctx context.Context) error {
 			return err
 		}
 		root := edge.Root()
-		checkpoint, err := tlog.SignCheckpoint(s.origin(log), 0, root, s.signer(log))
+		checkpoint, err := tlog.SignCheckpoint(s.origin(log), 0, root, s.signers(log, time.Time{})...)
 		if err != nil {
 			return err
 		}
@@ -104,18 +108,9 @@ func (s *Store) readHead(ctx context.Context, log int, row func(ctx context.Cont
 	if have := s.logs[log].Load(); have != nil && have.size == st.size && have.root == st.root {
 		return have, nil
 	}
-	levels := [][]tlog.Hash{}
-	for level := 0; st.size>>(8*level) > 0; level++ {
-		full := st.size >> (8 * level)
-		hashes, err := s.hashes(ctx, log, level, full&^255, full)
-		if err != nil {
-			return nil, err
-		}
-		levels = append(levels, hashes)
-	}
-	edge, err := tlog.NewEdge(st.size, levels)
+	edge, err := s.edgeAt(ctx, log, st.size)
 	if err != nil {
-		return nil, fmt.Errorf("read log edge: %w", err)
+		return nil, err
 	}
 	if edge.Root() != st.root {
 		return nil, problem.New(problem.Disproven, "log-head", "the leaves of log %q do not have the root that its head was signed for", s.origin(log)).
@@ -123,6 +118,9 @@ func (s *Store) readHead(ctx context.Context, log int, row func(ctx context.Cont
 			With("signed root", "%x", st.root).
 			With("computed root", "%x", edge.Root()).
 			Suggest("stop the server and restore the database from a backup; do not publish from it")
+	}
+	if err := s.checkHead(log, st); err != nil {
+		return nil, err
 	}
 	st.edge = edge
 	// Never back to an older state: a reader may have been overtaken, and what
@@ -133,15 +131,36 @@ func (s *Store) readHead(ctx context.Context, log int, row func(ctx context.Cont
 	return st, nil
 }
 
+// edgeAt reads the edge that the tree of a log had at a size: at most 255 rows
+// a level.
+func (s *Store) edgeAt(ctx context.Context, log int, size int64) (*tlog.Edge, error) {
+	levels := [][]tlog.Hash{}
+	for level := 0; size>>(8*level) > 0; level++ {
+		full := size >> (8 * level)
+		hashes, err := s.hashes(ctx, log, level, full&^255, full)
+		if err != nil {
+			return nil, err
+		}
+		levels = append(levels, hashes)
+	}
+	edge, err := tlog.NewEdge(size, levels)
+	if err != nil {
+		return nil, fmt.Errorf("read log edge: %w", err)
+	}
+	return edge, nil
+}
+
 // rolledBack says that the database is behind what it has answered before, or
 // has another history: a backup was put back under a running server, or
 // PostgreSQL moved to a standby that had not received everything. Going on
-// would sign two histories of one log.
+// would sign two histories of one log, so nothing is written any more.
 func (s *Store) rolledBack(log int, known, found *logState) error {
-	return problem.New(problem.Disproven, "log-rollback", "the database went back behind what log %q had already signed; nothing was changed", s.origin(log)).
+	s.Freeze(problem.New(problem.Unavailable, "read-only", "this registry is read-only: its database went back behind what was signed").
+		With("log", "%s", s.origin(log)).
+		With("database", "%d leaves, root %x", found.size, found.root).
 		With("signed", "%d leaves, root %x", known.size, known.root).
-		With("found", "%d leaves, root %x", found.size, found.root).
-		Suggest("stop the server and find out which history was lost; do not publish from this database")
+		Suggest("the operator stops the server and runs: chartkeep log recover"))
+	return s.refuse()
 }
 
 // hashes reads hashes [from, to) of a level: leaf hashes, or roots of full
@@ -275,9 +294,14 @@ func (s *Store) Leaf(ctx context.Context, index int64) ([]byte, error) {
 	return b, fault("read leaf", err)
 }
 
-// Prove implements release.LogReader. Cost: the leaf and at most one tile a
-// level, so four look-ups at a million releases.
+// Prove implements release.LogReader. Cost: the leaf and at most two tiles a
+// level, so four to eight look-ups at a million releases.
 func (s *Store) Prove(ctx context.Context, index int64) (tlog.Proof, error) {
+	// Before the head, which is then at least as large.
+	cosigned, err := s.Cosigned(ctx)
+	if err != nil {
+		return tlog.Proof{}, err
+	}
 	st, err := s.head(ctx)
 	if err != nil {
 		return tlog.Proof{}, err
@@ -289,15 +313,21 @@ func (s *Store) Prove(ctx context.Context, index int64) (tlog.Proof, error) {
 	if err != nil {
 		return tlog.Proof{}, err
 	}
-	hashes, err := tlog.InclusionProof(st.size, index, st.edge, tiles{ctx, s, releaseLog})
+	in := tlog.Checkpoint{Size: st.size, Root: st.root, Note: st.checkpoint}
+	if text := covering(cosigned, index); text != nil {
+		if in, err = tlog.ParseCheckpoint(text); err != nil {
+			return tlog.Proof{}, fmt.Errorf("read cosigned checkpoint: %w", err)
+		}
+	}
+	hashes, err := tlog.InclusionProof(in.Size, index, st.edge, tiles{ctx, s, releaseLog})
 	if err != nil {
 		return tlog.Proof{}, fmt.Errorf("prove leaf %d: %w", index, err)
 	}
 	// Some microseconds for never handing out a proof that does not hold.
-	if err := tlog.VerifyInclusion(st.root, st.size, index, tlog.LeafHash(leaf), hashes); err != nil {
+	if err := tlog.VerifyInclusion(in.Root, in.Size, index, tlog.LeafHash(leaf), hashes); err != nil {
 		return tlog.Proof{}, fmt.Errorf("prove leaf %d from the stored rows: %w", index, err)
 	}
-	return tlog.Proof{Index: index, Leaf: leaf, Hashes: hashes, Checkpoint: st.checkpoint}, nil
+	return tlog.Proof{Index: index, Leaf: leaf, Hashes: hashes, Checkpoint: in.Note}, nil
 }
 
 // Consistency implements release.LogReader. Cost: a few tiles.

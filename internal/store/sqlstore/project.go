@@ -183,6 +183,9 @@ func (s *Store) CreateProject(ctx context.Context, p release.Project, ev audit.E
 			return err
 		}
 		b.created = true
+		if err := b.keepPolicy(&out); err != nil {
+			return err
+		}
 		if err := b.projectLeaf(&out, "created", ev.Actor, now); err != nil {
 			return err
 		}

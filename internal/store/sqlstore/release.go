@@ -15,14 +15,14 @@ import (
 // accounts; a condition on r follows.
 var selectRelease = "SELECT r.id, r.project, p.name, r.chart, r.version, r.version_key, r.sort_key, r.tag, r.file, r.archive, r.size, r.content, " +
 	"r.manifest, r.config, r.publisher, " + holder("a", "pt") + ", r.door, r.time, r.legacy, r.state, r.provenance, " +
-	"r.yank_reason, r.yank_text, r.yank_by, " + holder("y", "yt") + ", r.yank_time, r.yank_index " +
+	"r.yank_reason, r.yank_text, r.yank_by, " + holder("y", "yt") + ", r.yank_time, r.yank_index, " + withheldColumns +
 	"FROM release r JOIN project p ON p.id = r.project LEFT JOIN account a ON a.id = r.publisher LEFT JOIN token pt ON pt.id = r.publisher " +
-	"LEFT JOIN account y ON y.id = r.yank_by LEFT JOIN token yt ON yt.id = r.yank_by WHERE "
+	"LEFT JOIN account y ON y.id = r.yank_by LEFT JOIN token yt ON yt.id = r.yank_by " + withheldJoins + "WHERE "
 
 // holder names who acted: an account, or a token that stands for nobody, which
-// must not look like an account of its name.
+// must not look like an account of its name, or a pipeline (see AddPublisher).
 func holder(account, token string) string {
-	return "COALESCE(" + account + ".name, 'token ' || COALESCE(NULLIF(" + token + ".name, ''), " + token + ".id), '')"
+	return "COALESCE(" + account + ".name, CASE WHEN " + token + ".id LIKE 'pub-%' THEN 'pipeline ' ELSE 'token ' END || COALESCE(NULLIF(" + token + ".name, ''), " + token + ".id), '')"
 }
 
 func scanRelease(row scanner) (release.Release, error) {
@@ -31,18 +31,20 @@ func scanRelease(row scanner) (release.Release, error) {
 	var state string
 	var legacy, at, yankedAt int64
 	var y release.YankNote
-	err := row.Scan(&r.ID, &r.ProjectID, &r.Project, &r.Chart, &r.Version, &key, &r.SortKey, &r.Tag, &r.File, &r.Archive, &r.Size, &r.Content,
+	var w withheldRow
+	err := row.Scan(append([]any{&r.ID, &r.ProjectID, &r.Project, &r.Chart, &r.Version, &key, &r.SortKey, &r.Tag, &r.File, &r.Archive, &r.Size, &r.Content,
 		&r.Manifest, &r.Config, &r.Publisher, &r.By, &r.Door, &at, &legacy, &state, &r.Provenance,
-		&y.Reason, &y.Text, &y.By, &y.ByName, &yankedAt, &y.LogIndex)
+		&y.Reason, &y.Text, &y.By, &y.ByName, &yankedAt, &y.LogIndex}, w.into()...)...)
 	if err != nil {
 		return r, err
 	}
 	r.LogIndex = r.ID
 	r.Key, r.State, r.Legacy, r.Time = key.String, release.State(state), legacy != 0, fromMillis(at)
-	if r.State == release.Yanked {
+	if yankedAt != 0 {
 		y.Time = fromMillis(yankedAt)
 		r.Yank = &y
 	}
+	w.note(&r)
 	return r, nil
 }
 
@@ -194,7 +196,7 @@ func (s *Store) Counts(ctx context.Context, projectID int64) (charts, releases i
 func (s *Store) IndexSource(projectID int64, all bool) index.Source {
 	states := " AND state = 'active'"
 	if all {
-		states = " AND state <> 'staged'"
+		states = " AND state IN ('active', 'yanked')"
 	}
 	return fragments{s, projectID, states}
 }

@@ -56,7 +56,7 @@ func noBlob(repository, digest string) error {
 	return problem.New(problem.NotFound, "blob-unknown", "repository %s has no blob %s", repository, digest)
 }
 
-// BlobLink implements release.Repositories. One look-up by key.
+// BlobLink implements release.Repositories. Two look-ups by key.
 func (s *Store) BlobLink(ctx context.Context, repository, digest string) (release.Link, error) {
 	return s.memos.links.get(memoRef{repository, digest}, func() (release.Link, error) { return s.blobLink(ctx, repository, digest) })
 }
@@ -64,8 +64,15 @@ func (s *Store) BlobLink(ctx context.Context, repository, digest string) (releas
 func (s *Store) blobLink(ctx context.Context, repository, digest string) (release.Link, error) {
 	l := release.Link{Digest: digest}
 	var small int64
-	err := s.queryRow(ctx, "SELECT l.size, l.small FROM link l JOIN repository o ON o.id = l.repository WHERE o.name = ? AND l.digest = ?", repository, digest).Scan(&l.Size, &small)
+	var held bool
+	err := s.queryRow(ctx, "SELECT l.size, l.small, EXISTS (SELECT 1 FROM withheld w WHERE w.repository = l.repository AND w.digest = l.digest) "+
+		"FROM link l JOIN repository o ON o.id = l.repository WHERE o.name = ? AND l.digest = ?", repository, digest).Scan(&l.Size, &small, &held)
 	l.Small = small != 0
+	if held || notFound(err) { // a tombstone leaves no link
+		if err := s.CheckWithheld(ctx, repository, digest); err != nil {
+			return l, err
+		}
+	}
 	if notFound(err) {
 		return l, noBlob(repository, digest)
 	}
@@ -125,7 +132,8 @@ func (s *Store) PutManifest(ctx context.Context, p *release.ManifestPut) error {
 }
 
 func (b *batch) putManifest(p *release.ManifestPut) (refusal, err error) {
-	if _, refusal, err := b.standing(p.ProjectID); err != nil || refusal != nil {
+	proj, refusal, err := b.standing(p.ProjectID)
+	if err != nil || refusal != nil {
 		return refusal, err
 	}
 	repo, err := b.repository(p.ProjectID, p.Manifest.Repository)
@@ -148,7 +156,13 @@ func (b *batch) putManifest(p *release.ManifestPut) (refusal, err error) {
 		}
 		b.restated = true
 	}
-	b.insertManifest(repo, &p.Manifest, p.Visible)
+	if p.Bundle != nil {
+		if refusal, err := b.putBundle(p, proj, repo); err != nil || refusal != nil {
+			return refusal, err
+		}
+	} else {
+		b.insertManifest(repo, &p.Manifest, p.Visible)
+	}
 	for _, l := range p.Links {
 		b.insert("INSERT INTO link (repository, digest, size, small) VALUES| ON CONFLICT DO NOTHING", repo, l.Digest, l.Size, flag(l.Small))
 	}
@@ -158,6 +172,9 @@ func (b *batch) putManifest(p *release.ManifestPut) (refusal, err error) {
 			return nil, err
 		}
 	}
+	if p.Bundle != nil {
+		return nil, nil // recorded with what came of it
+	}
 	return nil, b.record(ev)
 }
 
@@ -165,6 +182,9 @@ func (b *batch) putManifest(p *release.ManifestPut) (refusal, err error) {
 // of, whether readers see it or not; nil when the tag is free.
 func (b *batch) heldByTag(repository, tag string) (*release.Manifest, error) {
 	held, err := scanFound(b.w.row(b.ctx, selectTag, repository, tag))
+	if notFound(err) {
+		held, err = b.buriedTag(repository, tag)
+	}
 	if notFound(err) {
 		return nil, nil
 	}
@@ -179,6 +199,14 @@ func (b *batch) heldByTag(repository, tag string) (*release.Manifest, error) {
 		held.Release = &r
 	}
 	return &held.Manifest, nil
+}
+
+// buriedTag is the tag of a release whose manifest is gone for good.
+func (b *batch) buriedTag(repository, tag string) (f foundManifest, err error) {
+	f.Repository = repository
+	err = b.w.row(b.ctx, "SELECT t.digest, t.release FROM repository o JOIN tag t ON t.repository = o.id WHERE o.name = ? AND t.name = ? AND t.release > 0", repository, tag).
+		Scan(&f.Digest, &f.releaseID)
+	return f, err
 }
 
 const manifestColumns = "SELECT o.name, m.digest, m.media_type, m.artifact_type, m.subject, m.annotations, m.bytes, COALESCE(t.release, 0) "
@@ -239,6 +267,9 @@ func (s *Store) manifest(ctx context.Context, repository, ref string) (release.M
 	}
 	f, err := scanFound(s.queryRow(ctx, query, repository, ref))
 	if notFound(err) {
+		if err := s.CheckWithheld(ctx, repository, ref); err != nil {
+			return f.Manifest, err
+		}
 		return f.Manifest, noManifest(repository, ref)
 	}
 	if err != nil {
@@ -248,6 +279,9 @@ func (s *Store) manifest(ctx context.Context, repository, ref string) (release.M
 		r, err := s.releaseWhere(ctx, ref, "r.id = ?", f.releaseID)
 		if err != nil {
 			return f.Manifest, err
+		}
+		if r.State.Withheld() {
+			return f.Manifest, release.RefuseWithheld(&r)
 		}
 		f.Release = &r
 	}

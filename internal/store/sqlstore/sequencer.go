@@ -48,6 +48,9 @@ func newSequencer(s *Store) *sequencer {
 // write runs an operation and returns when it is committed. When ctx ends
 // first the operation may still happen.
 func (s *Store) write(ctx context.Context, durable bool, run func(*batch) error) error {
+	if err := s.refuse(); err != nil {
+		return err
+	}
 	op := &operation{ctx: ctx, run: run, durable: durable, done: make(chan error, 1)}
 	select {
 	case s.seq.queue <- op:
@@ -187,6 +190,7 @@ func (q *sequencer) try(ops []*operation) (at stage, err error) {
 			}
 			s.projects.forget() // a commit that failed may have happened
 			s.memos.forget()
+			s.cosigned.Store(nil)
 		}
 	}()
 	if durable {

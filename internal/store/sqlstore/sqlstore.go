@@ -34,6 +34,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/chartkeep/chartkeep/internal/problem"
+	"github.com/chartkeep/chartkeep/internal/release"
 )
 
 //go:embed migrations/*.sql
@@ -51,8 +52,15 @@ type Config struct {
 	// Signer signs checkpoints of the release log, AuditSigner those of the
 	// audit log.
 	Signer, AuditSigner note.Signer
-	// VerifierKey is the public half of Signer, as a vkey.
-	VerifierKey string
+	// VerifierKey is the public half of Signer, as a vkey; AuditVerifierKey
+	// that of AuditSigner. Without them heads that are read are not checked.
+	VerifierKey, AuditVerifierKey string
+	// OldSigner signs checkpoints of the release log as well, until OldUntil;
+	// nil when the log does not go from one key to another. OldVerifierKey is
+	// its public half.
+	OldSigner      note.Signer
+	OldVerifierKey string
+	OldUntil       time.Time
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 }
@@ -69,20 +77,29 @@ type Store struct {
 	repositories map[string]int64
 	seq          *sequencer
 	logs         [auditLog + 1]atomic.Pointer[logState]
+	cosigned     atomic.Pointer[release.Cosigned]
+	verifiers    [auditLog + 1]note.Verifiers // nil: what the tables say of a head is believed
 	projects     projectCache
 	memos        memos
 	readers      sync.Map     // query text -> *sql.Stmt of readPool
 	anchored     atomic.Int64 // size of the audit log when it was last anchored
 	closeOnce    sync.Once
+
+	frozen    atomic.Pointer[problem.Error] // set once: nothing is written any more
+	frozenC   chan struct{}                 // closed then
+	unhurried bool                          // a recovery has no time limit; set before it is queued
 }
 
 // Open opens or makes the database and brings its tables up to date.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
-	s := &Store{dialect: dialect{postgres: cfg.Postgres != ""}, config: cfg, now: cfg.Now, repositories: map[string]int64{}}
+	s := &Store{dialect: dialect{postgres: cfg.Postgres != ""}, config: cfg, now: cfg.Now, repositories: map[string]int64{}, frozenC: make(chan struct{})}
 	if s.now == nil {
 		s.now = time.Now
 	}
 	s.memos = newMemos(s.dialect)
+	if err := s.openVerifiers(); err != nil {
+		return nil, err
+	}
 	dsn := cfg.SQLite
 	if s.dialect.postgres {
 		dsn = cfg.Postgres
@@ -131,7 +148,7 @@ func (s *Store) Ping(ctx context.Context) error {
 // patience bounds one transaction. SQLite is in this process and needs no
 // bound; the context without a deadline spares a goroutine a statement.
 func (s *Store) patience() (context.Context, context.CancelFunc) {
-	if !s.dialect.postgres {
+	if !s.dialect.postgres || s.unhurried {
 		return context.Background(), func() {}
 	}
 	return context.WithTimeout(context.Background(), 30*time.Second)
@@ -139,6 +156,8 @@ func (s *Store) patience() (context.Context, context.CancelFunc) {
 
 // migrationLock keeps replicas from migrating at once (PostgreSQL advisory lock).
 const migrationLock = 7203114
+
+const createMigration = "CREATE TABLE IF NOT EXISTS migration (name TEXT PRIMARY KEY, sha256 TEXT NOT NULL)"
 
 // migrate applies the migrations that the database lacks, each in one
 // transaction, and refuses a database that is newer than this program or whose
@@ -155,7 +174,7 @@ func (s *Store) migrate(ctx context.Context) error {
 		}
 		defer conn.ExecContext(context.WithoutCancel(ctx), fmt.Sprintf("SELECT pg_advisory_unlock(%d)", migrationLock))
 	}
-	if _, err := conn.ExecContext(ctx, "CREATE TABLE IF NOT EXISTS migration (name TEXT PRIMARY KEY, sha256 TEXT NOT NULL)"); err != nil {
+	if _, err := conn.ExecContext(ctx, createMigration); err != nil {
 		return err
 	}
 	done := map[string]string{}
@@ -210,19 +229,7 @@ func (s *Store) apply(ctx context.Context, conn *sql.Conn, name, sum, text strin
 		return err
 	}
 	defer tx.Rollback()
-	var b strings.Builder
-	keep := true
-	for line := range strings.Lines(s.dialect.words().Replace(text)) {
-		switch word := strings.TrimSpace(line); {
-		case word == "-- +end":
-			keep = true
-		case strings.HasPrefix(word, "-- +"):
-			keep = s.dialect.section(strings.TrimPrefix(word, "-- +"))
-		case keep:
-			b.WriteString(line)
-		}
-	}
-	if _, err := tx.ExecContext(ctx, b.String()); err != nil {
+	if _, err := tx.ExecContext(ctx, s.dialect.migration(text)); err != nil {
 		return err
 	}
 	if _, err := tx.ExecContext(ctx, s.dialect.rebind("INSERT INTO migration (name, sha256) VALUES (?, ?)"), name, sum); err != nil {

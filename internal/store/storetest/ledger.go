@@ -35,6 +35,7 @@ const Origin = "log.example.test/suite"
 type LogKeys struct {
 	Signer, AuditSigner note.Signer
 	VerifierKey         string
+	AuditVerifierKey    string
 }
 
 // Keys returns the same keys in every run.
@@ -53,7 +54,7 @@ func Keys(t testing.TB) LogKeys {
 	}
 	var k LogKeys
 	k.Signer, k.VerifierKey = pair(1, Origin)
-	k.AuditSigner, _ = pair(2, Origin+"/audit")
+	k.AuditSigner, k.AuditVerifierKey = pair(2, Origin+"/audit")
 	return k
 }
 
@@ -82,9 +83,17 @@ func Ledger(t *testing.T, place func(t *testing.T) OpenLedger) {
 		{"proofs across tiles", logTiles},
 		{"proofs of a batch", logBatch},
 		{"log ranges", logRanges},
+		{"cosigned checkpoints", cosignedCheckpoints},
+		{"states of witnesses", witnessStates},
+		{"one process asks the witnesses", witnessLeases},
 		{"log time never runs backwards", logTime},
 		{"attach once", attachOnce},
 		{"attach to a staged release", attachStaged},
+		{"signed claims", signedClaims},
+		{"bundles complete a release", signedBundles},
+		{"two bundles at once", bundleRace},
+		{"judged by another policy", oldJudgements},
+		{"policies by digest", policyDocuments},
 		{"yank and unyank", yankAndBack},
 		{"yank refusals", yankRefusals},
 		{"manifests and tags", manifestTags},
@@ -100,6 +109,11 @@ func Ledger(t *testing.T, place func(t *testing.T) OpenLedger) {
 		{"accounts", accounts},
 		{"grants", grants},
 		{"tokens", tokens},
+		{"publishers", publishers},
+		{"exchange of identity tokens", exchanges},
+		{"exchanges forget what has ended", exchangesForget},
+		{"one identity token, 16 requests", exchangeRace},
+		{"sign-in through a provider", signIns},
 		{"audit filters", auditFilters},
 		{"audit keeps what was refused", auditRefused},
 		{"outbox", outbox},

@@ -66,6 +66,7 @@ func Watch(t *testing.T, place func(t *testing.T) OpenWatch) {
 		{"declarations", declarations},
 		{"imports", imports},
 		{"routes", routeLife},
+		{"alerts", alerts},
 		{"relay", relayOnce},
 		{"relay digests", relayDigests},
 		{"deliveries", deliveries},

@@ -25,6 +25,7 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -78,6 +79,24 @@ func New(t testing.TB) string {
 		}
 	})
 	return shared.dsn(name)
+}
+
+// Copy makes a copy of a database that New or Copy made and that nobody is
+// connected to, which lives as long as the test, and returns its connection
+// string.
+func Copy(t testing.TB, dsn string) string {
+	t.Helper()
+	_, rest, _ := strings.Cut(dsn, " dbname=")
+	from, _, _ := strings.Cut(rest, " ")
+	to := New(t)
+	_, rest, _ = strings.Cut(to, " dbname=")
+	name, _, _ := strings.Cut(rest, " ")
+	for _, command := range []string{"DROP DATABASE " + name, "CREATE DATABASE " + name + " TEMPLATE " + from} {
+		if _, err := shared.admin.Exec(command); err != nil {
+			t.Fatalf("copy database: %v", err)
+		}
+	}
+	return to
 }
 
 func (c *cluster) dsn(database string) string {
