@@ -83,10 +83,11 @@ type LogRecall struct {
 // input: a key that is none, or a server whose log's key nobody knows
 // (Unavailable, rule "log-key-unknown").
 //
-// It asks for each release once, for each log's checkpoint once, and for a
-// consistency proof between each two checkpoints that came up.
+// It asks for each release once, for each log's checkpoint and the list of its
+// keys once, and for a consistency proof between each two checkpoints that came
+// up.
 func (m Memory) Verify(ctx context.Context, refs []Reference) (Recollection, error) {
-	r := &recall{Memory: m, ctx: ctx, clients: map[string]*Client{}, logs: map[string]*logRecall{}, pins: slices.Clone(m.Sum.Charts)}
+	r := &recall{Memory: m, ctx: ctx, clients: map[string]*Client{}, logs: map[string]*logRecall{}, ended: map[string]time.Time{}, asked: map[string]bool{}, pins: slices.Clone(m.Sum.Charts)}
 	if err := r.gatherKeys(); err != nil {
 		return Recollection{}, err
 	}
@@ -114,8 +115,10 @@ func (m Memory) Verify(ctx context.Context, refs []Reference) (Recollection, err
 type recall struct {
 	Memory
 	ctx     context.Context
-	keys    []string // of all logs that are trusted
-	origins []string // of these
+	keys    []string             // of all logs that are trusted
+	origins []string             // of these
+	ended   map[string]time.Time // keys that signed until then
+	asked   map[string]bool      // origins whose keys were followed
 	clients map[string]*Client
 	pins    []Pin // what is remembered, and what this run has seen
 	charts  []*chartRecall
@@ -285,15 +288,47 @@ func (r *recall) chart(ref Reference) error {
 			return nil
 		}
 	}
-	keys, err := keysOf(r.keys, origin)
-	if err != nil {
-		return err
-	}
-	if len(keys) == 0 {
+	if !slices.Contains(r.origins, origin) {
 		return unknownLog(ref, "no key of the log "+origin+" is known")
 	}
+	r.follow(origin, conn)
 	c.log = r.log(origin, conn)
 	return r.verify(c, s)
+}
+
+// follow goes from the keys of a log that are trusted to those that came after
+// them, as far as each is proven by the one before. What is not proven is not
+// trusted, and tells itself in the signatures.
+func (r *recall) follow(origin string, c *Client) {
+	if c == nil || r.asked[origin] {
+		return
+	}
+	list, err := c.Rotations(r.ctx)
+	if err != nil {
+		return // of a server that knows no rotations, too
+	}
+	r.asked[origin] = true
+	for _, key := range slices.Clone(r.keys) {
+		if !strings.HasPrefix(key, origin+"+") {
+			continue
+		}
+		steps, err := FollowKey(key, list)
+		if err != nil {
+			continue
+		}
+		for _, s := range steps {
+			r.ended[s.Old] = s.Until
+			if !slices.Contains(r.keys, s.New) {
+				r.keys = append(r.keys, s.New)
+			}
+		}
+	}
+}
+
+// hasEnded says whether a key signs no more.
+func (r *recall) hasEnded(key string) bool {
+	until, ok := r.ended[key]
+	return ok && r.Now.After(until.Add(clockSkew))
 }
 
 func (c *chartRecall) unfetched(why string) {
@@ -457,7 +492,12 @@ func (r *recall) stamp(e Evidence) Evidence {
 // result puts together what came of it, and what is to be remembered.
 func (r *recall) result() Recollection {
 	out := Recollection{Charts: []Recalled{}, Logs: []LogRecall{}, Verdict: Passed, Evidence: r.found, Sum: r.Sum}
-	sum := Sum{Keys: slices.Clone(r.Sum.Keys), Charts: slices.Clone(r.Sum.Charts)}
+	sum := Sum{Charts: slices.Clone(r.Sum.Charts)}
+	for _, key := range r.Sum.Keys {
+		if name, _, _ := strings.Cut(key, "+"); r.logs[name] == nil {
+			sum.Keys = append(sum.Keys, key)
+		}
+	}
 	for _, cp := range r.Sum.Checkpoints {
 		if r.logs[cp.Origin] == nil {
 			sum.Checkpoints = append(sum.Checkpoints, cp)
@@ -479,11 +519,12 @@ func (r *recall) result() Recollection {
 		l := r.logs[origin]
 		out.Logs = append(out.Logs, l.out)
 		worst(l.out.Verdict)
-		if l.anchor != nil {
-			sum.Checkpoints = append(sum.Checkpoints, *l.anchor)
+		if l.anchor == nil {
+			continue
 		}
+		sum.Checkpoints = append(sum.Checkpoints, *l.anchor)
 		for _, key := range r.keys {
-			if strings.HasPrefix(key, origin+"+") {
+			if strings.HasPrefix(key, origin+"+") && !(r.hasEnded(key) && l.signedByPresent(*l.anchor)) {
 				sum.Keys = append(sum.Keys, key)
 			}
 		}

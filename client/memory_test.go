@@ -3,341 +3,20 @@ package client
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"slices"
-	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/chartkeep/chartkeep/internal/chart"
 	"github.com/chartkeep/chartkeep/internal/chart/charttest"
 	"github.com/chartkeep/chartkeep/internal/digest"
 	"github.com/chartkeep/chartkeep/internal/problem"
 	"github.com/chartkeep/chartkeep/internal/tlog"
 )
-
-const someOrigin = "log.example.test"
-
-// history is a log that can grow, be cut back, and be rewritten: whoever holds
-// its key may do all of that.
-type history struct {
-	t      testing.TB
-	skey   string
-	vkey   string
-	leaves [][]byte
-}
-
-func newHistory(t testing.TB, origin string, seed byte) *history {
-	t.Helper()
-	skey, vkey, err := tlog.GenerateKey(bytes.NewReader(bytes.Repeat([]byte{seed}, 64)), origin)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &history{t: t, skey: skey, vkey: vkey}
-}
-
-func (h *history) add(leaves ...tlog.Leaf) *history {
-	h.t.Helper()
-	for _, l := range leaves {
-		text, err := l.Marshal()
-		if err != nil {
-			h.t.Fatal(err)
-		}
-		h.leaves = append(h.leaves, text)
-	}
-	return h
-}
-
-// filler adds entries that are of no release.
-func (h *history) filler(n int) *history {
-	for range n {
-		h.add(tlog.Yank{Index: 0, Project: "demo", Chart: "other", Version: strconv.Itoa(len(h.leaves)) + ".0.0", Reason: "broken",
-			Publisher: tlog.Identity{Issuer: "local", Subject: "usr-1"}, Time: someTime})
-	}
-	return h
-}
-
-func (h *history) clone() *history {
-	c := *h
-	c.leaves = slices.Clone(h.leaves)
-	return &c
-}
-
-func (h *history) edge(size int64) (*tlog.Edge, tileMap) {
-	h.t.Helper()
-	edge, err := tlog.NewEdge(0, nil)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	full := tileMap{}
-	for _, leaf := range h.leaves[:size] {
-		for _, tile := range edge.Append(tlog.LeafHash(leaf)) {
-			full[[2]int64{int64(tile.Level), tile.N}] = tile.Hashes
-		}
-	}
-	return edge, full
-}
-
-type tileMap map[[2]int64][]tlog.Hash
-
-func (m tileMap) Tile(level int, n int64) ([]tlog.Hash, error) {
-	hashes, ok := m[[2]int64{int64(level), n}]
-	if !ok {
-		return nil, fmt.Errorf("no tile %d %d", level, n)
-	}
-	return hashes, nil
-}
-
-func (h *history) checkpoint(size int64) []byte {
-	h.t.Helper()
-	edge, _ := h.edge(size)
-	signer, err := tlog.NewSigner(h.skey)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	origin, _, _ := strings.Cut(h.vkey, "+")
-	text, err := tlog.SignCheckpoint(origin, size, edge.Root(), signer)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	return text
-}
-
-func (h *history) prove(index, size int64) tlog.Proof {
-	h.t.Helper()
-	edge, full := h.edge(size)
-	hashes, err := tlog.InclusionProof(size, index, edge, full)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	return tlog.Proof{Index: index, Leaf: h.leaves[index], Hashes: hashes, Checkpoint: h.checkpoint(size)}
-}
-
-func (h *history) size() int64 { return int64(len(h.leaves)) }
-
-// tile answers a tile of hashes, from level 0 upwards by hashing.
-func (h *history) tile(level int, n int64, width int) []byte {
-	hashes := make([]tlog.Hash, 0, len(h.leaves))
-	for _, leaf := range h.leaves {
-		hashes = append(hashes, tlog.LeafHash(leaf))
-	}
-	for range level {
-		var up []tlog.Hash
-		for ; len(hashes) >= 256; hashes = hashes[256:] {
-			edge, _ := tlog.NewEdge(0, nil)
-			for _, x := range hashes[:256] {
-				edge.Append(x)
-			}
-			up = append(up, edge.Root())
-		}
-		hashes = up
-	}
-	from := n * 256
-	if from+int64(width) > int64(len(hashes)) {
-		return nil
-	}
-	return tlog.TileBytes(hashes[from : from+int64(width)])
-}
-
-// place is a server that shows what a test lets it show.
-type place struct {
-	t         testing.TB
-	mu        sync.Mutex
-	log       *history
-	shown     int64               // of the log
-	archives  map[string][]byte   // by file name
-	entries   map[string]int64    // by file name: the entry that it proves
-	private   bool                // entries are not given out
-	mute      bool                // gives no consistency proofs
-	noTiles   bool                // gives no hashes
-	babble    bool                // gives consistency proofs that are none
-	cosign    func([]byte) []byte // of the checkpoint
-	intercept func(w http.ResponseWriter, r *http.Request) bool
-	asked     []string
-	url       string
-}
-
-func newPlace(t testing.TB, log *history) *place {
-	p := &place{t: t, log: log, shown: log.size(), archives: map[string][]byte{}, entries: map[string]int64{}}
-	srv := httptest.NewServer(p)
-	t.Cleanup(srv.Close)
-	p.url = srv.URL
-	return p
-}
-
-// release adds an archive and its entry.
-func (p *place) release(archive []byte) *place {
-	leaf := leafOf(p.t, "demo", archive, nil)
-	leaf.Manifest = digest.SHA256(manifestOf(archive))
-	p.log.add(leaf)
-	file := chart.FileName(leaf.Chart, leaf.Version)
-	p.archives[file], p.entries[file], p.shown = archive, p.log.size()-1, p.log.size()
-	return p
-}
-
-// now shows the whole log.
-func (p *place) now() *place {
-	p.shown = p.log.size()
-	return p
-}
-
-func manifestOf(archive []byte) []byte {
-	return fmt.Appendf(nil, `{"schemaVersion":2,"layers":[{"mediaType":%q,"digest":%q,"size":%d}]}`, typeChart, digest.SHA256(archive), len(archive))
-}
-
-func (p *place) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	p.mu.Lock()
-	p.asked = append(p.asked, r.URL.Path)
-	p.mu.Unlock()
-	if p.intercept != nil && p.intercept(w, r) {
-		return
-	}
-	send := func(schema string, body any) {
-		b, _ := json.Marshal(body)
-		w.Header().Set("Content-Type", "application/json")
-		fmt.Fprintf(w, `{"schema":%q,%s`, schema, b[1:])
-	}
-	path := r.URL.Path
-	switch {
-	case path == "/log/checkpoint":
-		text := p.log.checkpoint(p.shown)
-		if p.cosign != nil {
-			text = p.cosign(text)
-		}
-		_, _ = w.Write(text)
-		return
-	case path == "/api/v1/log/consistency":
-		from, _ := strconv.ParseInt(r.URL.Query().Get("old"), 10, 64)
-		to, _ := strconv.ParseInt(r.URL.Query().Get("new"), 10, 64)
-		edge, full := p.log.edge(p.log.size()) // whatever is shown
-		hashes, err := tlog.ConsistencyProof(from, to, edge, full)
-		if p.mute || err != nil {
-			break
-		}
-		texts := []string{}
-		for _, h := range hashes {
-			if p.babble {
-				h[0] ^= 1
-			}
-			texts = append(texts, h.String())
-		}
-		send("log-consistency/v1", map[string]any{"hashes": texts})
-		return
-	case strings.HasPrefix(path, "/api/v1/log/leaves/"):
-		n, _ := strconv.ParseInt(path[len("/api/v1/log/leaves/"):], 10, 64)
-		if p.private || n >= p.shown {
-			break
-		}
-		send("log-leaf/v1", map[string]any{"index": n, "leaf": string(p.log.leaves[n])})
-		return
-	case strings.HasPrefix(path, "/log/tile/"):
-		level, n, width, _, err := tlog.ParseTilePath(path[len("/log/"):])
-		if b := p.log.tile(level, n, width); err == nil && b != nil && !p.noTiles {
-			_, _ = w.Write(b)
-			return
-		}
-	default:
-		if p.answerOf(w, path, send) {
-			return
-		}
-	}
-	http.NotFound(w, r)
-}
-
-// answerOf answers what concerns a release.
-func (p *place) answerOf(w http.ResponseWriter, path string, send func(string, any)) bool {
-	for file, archive := range p.archives {
-		if p.entries[file] >= p.shown {
-			continue // rolled back
-		}
-		leaf := releaseOf(p.log.leaves[p.entries[file]])
-		proof := func() []byte { return p.log.prove(p.entries[file], p.shown).Marshal() }
-		name, version, _ := strings.Cut(strings.TrimSuffix(file, ".tgz"), "-")
-		api := "/api/v1/projects/demo/-/charts/" + name + "/releases/" + version
-		switch path {
-		case "/demo/charts/" + file, "/v2/demo/" + name + "/blobs/" + digest.SHA256(archive):
-			_, _ = w.Write(archive)
-		case "/demo/charts/" + file + ".tlog-proof", api + "/proof":
-			_, _ = w.Write(proof())
-		case "/v2/demo/" + name + "/manifests/" + version:
-			_, _ = w.Write(manifestOf(archive))
-		case api:
-			send("release-detail/v1", struct {
-				Release
-				Proof string `json:"proof"`
-			}{Release{Project: "demo", Chart: name, Version: version, File: file, Digest: leaf.Archive}, string(proof())})
-		default:
-			continue
-		}
-		return true
-	}
-	return false
-}
-
-func connect(server string) (*Client, error) { return New(server, "", Options{}) }
-
-func (p *place) ref(s string) Reference {
-	p.t.Helper()
-	host := strings.TrimPrefix(p.url, "http://")
-	r, err := ParseReference(strings.NewReplacer("URL", p.url, "HOST", host).Replace(s), p.url)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	return r
-}
-
-// look verifies references at a place.
-func (p *place) look(m Memory, refs ...string) Recollection {
-	p.t.Helper()
-	m.Connect, m.Now = connect, someTime.Add(time.Hour)
-	if m.Keys == nil && len(m.Sum.Keys) == 0 {
-		m.Keys = []string{p.log.vkey}
-	}
-	var list []Reference
-	for _, s := range refs {
-		list = append(list, p.ref(s))
-	}
-	got, err := m.Verify(p.t.Context(), list)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	return got
-}
-
-// told are all checks that did not pass, with their details.
-func told(r Recollection) string {
-	var b strings.Builder
-	say := func(of string, checks []Check) {
-		for _, c := range checks {
-			if c.Result != Pass && !c.optional {
-				fmt.Fprintf(&b, "%s %s %s: %s\n", of, c.Name, c.Result, c.Detail)
-			}
-		}
-	}
-	for _, c := range r.Charts {
-		say(c.Subject, c.Checks)
-	}
-	for _, l := range r.Logs {
-		say(l.Origin, l.Checks)
-	}
-	return b.String()
-}
-
-func text(t testing.TB, s Sum) string {
-	t.Helper()
-	b, err := s.Marshal()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
-}
 
 // start is a place with two releases, and what is remembered of them.
 func start(t testing.TB) (*place, Sum) {
@@ -590,123 +269,6 @@ func (a attack) judge(t *testing.T, e Evidence, key string) {
 	}
 }
 
-// Evidence of a second entry is completed by whoever kept the first proof.
-func TestEvidenceCompleted(t *testing.T) {
-	p, sum := start(t)
-	kept := p.log.prove(3, 5).Marshal()
-	p.release(changedWeb(t))
-	p.private = true
-	got := p.look(Memory{Sum: sum}, "demo/web@1.4.2")
-	if len(got.Evidence) != 1 {
-		t.Fatalf("%d pieces of evidence\n%s", len(got.Evidence), told(got))
-	}
-	e := got.Evidence[0]
-	if j, err := e.Judge(p.log.vkey); err != nil || j.Convicted {
-		t.Errorf("half of it convicts: %+v, %v", j, err)
-	}
-	if j, err := e.Judge(p.log.vkey, kept); err != nil || !j.Convicted || !strings.Contains(j.Statement, "demo/web@1.4.2 has two entries") {
-		t.Errorf("%+v, %v", j, err)
-	}
-	for name, proof := range map[string][]byte{"the same": []byte(e.Proofs[0]), "of another release": p.log.prove(4, 5).Marshal(), "of none": p.log.prove(0, 5).Marshal(), "garbage": []byte("x")} {
-		if j, err := e.Judge(p.log.vkey, proof); err != nil || j.Convicted {
-			t.Errorf("with a proof that is %s: %+v, %v", name, j, err)
-		}
-	}
-}
-
-// Two entries at one place of two signed logs are a fork, by themselves.
-func TestEvidenceOfChangedEntry(t *testing.T) {
-	p, _ := start(t)
-	e := Evidence{Kind: EvidenceEntry, Proofs: []string{string(p.log.prove(3, 5).Marshal())}}
-	p.log.leaves[3] = p.log.leaves[4]
-	e.Proofs = append(e.Proofs, string(p.log.prove(3, 5).Marshal()))
-	if j, err := e.Judge(p.log.vkey); err != nil || !j.Convicted || !strings.Contains(j.Statement, "whose entries 3 differ") {
-		t.Errorf("%+v, %v", j, err)
-	}
-	if _, err := e.Judge(""); problem.KindOf(err) != problem.Invalid {
-		t.Errorf("without a key: %v", err)
-	}
-	if _, err := e.Judge("x"); problem.KindOf(err) != problem.Invalid {
-		t.Errorf("with a key that is none: %v", err)
-	}
-}
-
-func TestParseEvidenceRefuses(t *testing.T) {
-	for name, text := range map[string]string{
-		"nothing": "", "no JSON": "x", "another schema": `{"schema":"log-evidence/v2","kind":"fork"}`, "another kind": `{"schema":"log-evidence/v1","kind":"x"}`,
-		"a list": `[]`, "cut off": `{"schema":"log-evidence/v1","kind":"fork"`, "a number": `{"schema":"log-evidence/v1","kind":"fork","older":1}`,
-	} {
-		if e, err := ParseEvidence([]byte(text)); problem.KindOf(err) != problem.Invalid {
-			t.Errorf("%s: %+v, %v", name, e, err)
-		}
-	}
-	if _, err := ParseEvidence(make([]byte, MaxEvidence+1)); problem.KindOf(err) != problem.TooLarge {
-		t.Errorf("too large: %v", err)
-	}
-}
-
-// What is no chart in an OCI registry leads nowhere.
-func TestFetchOCIRefuses(t *testing.T) {
-	p, _ := start(t)
-	layer := func(typ, d string) string { return fmt.Sprintf(`{"mediaType":%q,"digest":%q}`, typ, d) }
-	good := layer(typeChart, digest.SHA256(p.archives["web-1.4.2.tgz"]))
-	for name, manifest := range map[string]string{
-		"no JSON": "x", "no layers": `{}`, "other layers": `{"layers":[` + layer("text/plain", someDigit) + `]}`,
-		"two charts": `{"layers":[` + good + `,` + good + `]}`, "no digest": `{"layers":[` + layer(typeChart, "latest") + `]}`,
-		"a way out": `{"layers":[` + layer(typeChart, "../../x") + `]}`, "too much": strings.Repeat(" ", maxManifest+1),
-	} {
-		p.intercept = func(w http.ResponseWriter, r *http.Request) bool {
-			if strings.HasPrefix(r.URL.Path, "/v2/demo/web/manifests/") {
-				_, _ = w.Write([]byte(manifest))
-				return true
-			}
-			return false
-		}
-		if got := p.look(Memory{}, "oci://HOST/demo/web:1.4.2"); got.Verdict != Incomplete || !strings.Contains(told(got), "fetch unchecked") {
-			t.Errorf("%s: %s\n%s", name, got.Verdict, told(got))
-		}
-	}
-}
-
-// An honest log can never be convicted, whatever is put into the file.
-func TestHonestLogIsNotConvicted(t *testing.T) {
-	p, _ := start(t)
-	p.log.filler(20)
-	cp := func(n int64) string { return string(p.log.checkpoint(n)) }
-	_, full := p.log.edge(25)
-	edge, _ := p.log.edge(25)
-	hashes, err := tlog.ConsistencyProof(5, 25, edge, full)
-	if err != nil {
-		t.Fatal(err)
-	}
-	older, _ := tlog.ParseCheckpoint(p.log.checkpoint(5))
-	newer, _ := tlog.ParseCheckpoint(p.log.checkpoint(25))
-	honest := forkOf(older, newer, older.Root, hashes)
-	lies := map[string]func(*Evidence){
-		"as it is":       func(*Evidence) {},
-		"another prefix": func(e *Evidence) { e.Prefix = newer.Root.String() },
-		"turned round":   func(e *Evidence) { e.Older, e.Newer = e.Newer, e.Older },
-		"the same twice": func(e *Evidence) { e.Older, e.Prefix, e.Consistency = e.Newer, newer.Root.String(), nil },
-		"no proof":       func(e *Evidence) { e.Consistency = nil },
-		"empty log":      func(e *Evidence) { e.Older, e.Consistency = cp(0), nil },
-		"as entries":     func(e *Evidence) { e.Kind = EvidenceEntry },
-		"one entry twice": func(e *Evidence) {
-			e.Kind, e.Proofs = EvidenceEntry, []string{string(p.log.prove(3, 5).Marshal()), string(p.log.prove(3, 25).Marshal())}
-		},
-		"two releases": func(e *Evidence) {
-			e.Kind, e.Proofs = EvidenceEntry, []string{string(p.log.prove(3, 5).Marshal()), string(p.log.prove(4, 25).Marshal())}
-		},
-		"an answer": func(e *Evidence) { e.Kind = EvidenceAnswer },
-	}
-	for name, lie := range lies {
-		e := honest
-		lie(&e)
-		if j, err := e.Judge(p.log.vkey); err != nil || j.Convicted || j.Statement == "" || len(j.Checks) == 0 {
-			t.Errorf("%s: %+v, %v", name, j, err)
-		}
-	}
-}
-
 func TestMemoryFirstUse(t *testing.T) {
 	p, sum := start(t)
 	m := Memory{Connect: connect, Now: someTime, Server: p.url}
@@ -781,7 +343,7 @@ func TestMemoryLogBegunAnew(t *testing.T) {
 		// Of this server both logs are known: the old one has db, the new one web.
 		sum.Keys, sum.Checkpoints = append(sum.Keys, p.log.vkey), append(sum.Checkpoints, cp)
 		sum.Charts = append(sum.Charts[:1:1], Pin{Origin: "second.example.test", Ref: Ref{"demo", "web", "1.4.2"}, Digest: digest.SHA256(changedWeb(t)), Index: 2, Door: p.url})
-		got := p.look(Memory{Sum: sum, Keys: []string{p.log.vkey}}, "demo/db@2.0.0")
+		got := p.look(Memory{Sum: sum, Keys: []string{p.log.vkey}, Locked: !same}, "demo/db@2.0.0")
 		if same && (got.Verdict != Passed || len(got.Sum.Charts) != 3) || !same && (got.Verdict != Failed || !strings.Contains(told(got), "pinned-digest fail")) {
 			t.Errorf("the same bytes %v: %s\n%s", same, got.Verdict, told(got))
 		}
@@ -905,6 +467,17 @@ func TestMemoryWitnesses(t *testing.T) {
 			}
 		})
 	}
+	// What is remembered never becomes older, however well that was witnessed.
+	p.cosign = nil
+	newer := p.look(Memory{Sum: sum}).Sum
+	older, err := tlog.ParseCheckpoint(b.cosign(a.cosign(p.log.checkpoint(5), fresh), fresh))
+	if err != nil {
+		t.Fatal(err)
+	}
+	newer.Checkpoints = append(newer.Checkpoints, older)
+	if got := p.look(Memory{Sum: newer, Policy: &policy}); got.Verdict != Incomplete || !strings.Contains(told(got), "witness-quorum unchecked") {
+		t.Errorf("an older checkpoint: %s\n%s", got.Verdict, told(got))
+	}
 	// Witnesses that come a moment later are waited for.
 	late := 0
 	p.cosign = func(text []byte) []byte {
@@ -935,6 +508,70 @@ func TestMemoryWitnesses(t *testing.T) {
 	}
 	if got := p.look(Memory{Sum: known, Policy: &policy}, "demo/web@1.5.0"); got.Verdict != Incomplete || !strings.Contains(told(got), "covered unchecked: it is entry 9") {
 		t.Errorf("a release that is not witnessed yet: %s\n%s", got.Verdict, told(got))
+	}
+}
+
+// A log that gets another key is followed to it, by the word of the old one.
+func TestMemoryFollowsKeys(t *testing.T) {
+	p, sum := start(t)
+	oldSkey, oldVkey := p.log.skey, p.log.vkey
+	next := newHistory(t, someOrigin, 9)
+	until := someTime.Add(30 * time.Minute) // look is an hour after someTime
+	turn := func(until time.Time) {
+		p.log.add(tlog.Rotation{Old: oldVkey, New: next.vkey, Until: until, Actor: tlog.Identity{Issuer: "local", Subject: "usr-1"}, Time: someTime})
+		p.now()
+		p.turned = []Rotation{{LogIndex: p.log.size() - 1, Old: oldVkey, New: next.vkey, Until: until, Proof: string(p.log.prove(p.log.size()-1, p.log.size()).Marshal())}}
+	}
+	before := p.log.clone()
+	keys := func(r Recollection) (out []string) {
+		for _, key := range r.Sum.Keys {
+			out = append(out, map[string]string{oldVkey: "old", next.vkey: "new"}[key])
+		}
+		slices.Sort(out)
+		return out
+	}
+	for _, tt := range []struct {
+		name    string
+		do      func()
+		verdict Verdict
+		keys    []string
+	}{
+		{"both sign", func() { turn(someTime.Add(48 * time.Hour)); p.log.also = []string{next.skey} }, Passed, []string{"new", "old"}},
+		{"the new one alone, before the end", func() { turn(someTime.Add(48 * time.Hour)); p.log.skey = next.skey }, Passed, []string{"new", "old"}},
+		{"the end was slept through", func() { turn(until); p.log.skey = next.skey }, Passed, []string{"new"}},
+		{"the old one signs on", func() { turn(until) }, Failed, []string{"old"}},
+		{"another end than is logged", func() { turn(until); p.turned[0].Until = until.Add(240 * time.Hour) }, Passed, []string{"old"}},
+		{"no word of the old one", func() { turn(until); p.log.skey = next.skey; p.turned[0].Proof = string(p.log.prove(5, 6).Marshal()) }, Failed, []string{"old"}},
+		{"no word at all", func() { turn(until); p.log.skey = next.skey; p.turned = nil }, Failed, []string{"old"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p.log, p.turned = before.clone(), nil
+			p.log.skey, p.log.vkey = oldSkey, oldVkey
+			tt.do()
+			got := p.look(Memory{Sum: sum})
+			if got.Verdict != tt.verdict || !slices.Equal(keys(got), tt.keys) {
+				t.Fatalf("%s, keys %q\n%s", got.Verdict, keys(got), told(got))
+			}
+			if tt.verdict != Passed {
+				return
+			}
+			if again := p.look(Memory{Sum: got.Sum}); again.Verdict != Passed || text(t, again.Sum) != text(t, got.Sum) {
+				t.Errorf("again: %s\n%s", again.Verdict, told(again))
+			}
+		})
+	}
+	// The log did not grow, and only the key that ended signed what is remembered.
+	p.log, p.turned = before.clone(), nil
+	p.log.skey = oldSkey
+	turn(until)
+	cp, err := tlog.ParseCheckpoint(p.log.checkpoint(p.log.size()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum.Checkpoints = []tlog.Checkpoint{cp}
+	p.log.skey = next.skey
+	if got := p.look(Memory{Sum: sum}); got.Verdict != Passed || !slices.Equal(keys(got), []string{"new"}) {
+		t.Errorf("of the same size: %s, keys %q\n%s", got.Verdict, keys(got), told(got))
 	}
 }
 
@@ -1000,77 +637,4 @@ func TestMemoryConnects(t *testing.T) {
 	if want := []string{p.url, q.url}; !slices.Equal(asked, want) {
 		t.Errorf("asked for %q, want %q", asked, want)
 	}
-}
-
-func TestParseReference(t *testing.T) {
-	const base = "http://keep.example:8080/ctx"
-	for in, want := range map[string]Reference{
-		"team-a/web@1.4.2": {Ref: Ref{"team-a", "web", "1.4.2"}, Server: base, Door: base},
-		"oci://charts.example.com/team-a/x/web:1.4.2_b1": {Ref: Ref{"team-a/x", "web", "1.4.2+b1"}, Server: "https://charts.example.com", Door: "oci://charts.example.com"},
-		"oci://127.0.0.1:5000/a/web:1.0.0":               {Ref: Ref{"a", "web", "1.0.0"}, Server: "http://127.0.0.1:5000", Door: "oci://127.0.0.1:5000"},
-		"oci://[::1]:5000/a/web:1.0.0":                   {Ref: Ref{"a", "web", "1.0.0"}, Server: "http://[::1]:5000", Door: "oci://[::1]:5000"},
-		"oci://keep.example:8080/a/web:1.0.0":            {Ref: Ref{"a", "web", "1.0.0"}, Server: base, Door: "oci://keep.example:8080"},
-		base + "/a/b/charts/web-1.0.0%2Bx.tgz":           {Ref: Ref{Project: "a/b"}, Server: base, Door: base, File: "web-1.0.0+x.tgz"},
-		"https://charts.example.com/a/charts/web-1.tgz":  {Ref: Ref{Project: "a"}, Server: "https://charts.example.com", Door: "https://charts.example.com", File: "web-1.tgz"},
-	} {
-		want.Written = in
-		got, err := ParseReference(in, base)
-		if err != nil || got != want {
-			t.Errorf("%s:\n got %+v, %v\nwant %+v", in, got, err, want)
-		}
-	}
-	for _, in := range []string{
-		"web@1.0.0", "a/web", "a/web@latest", "oci://", "oci://h", "oci://h/web:1", "oci://h/a/web", "oci://u@h/a/web:1.0.0", "oci://h/A/web:1.0.0", "oci:///a/web:1.0.0",
-		"https://u:p@h/a/charts/x-1.tgz", "https://h/a/charts/x-1.tgz?y", "https://h/a/x-1.tgz", "https://h/charts/x-1.tgz", "ftp://h/a/charts/x-1.tgz", "https://h/a/charts/x-1.zip", "https://h/a/charts/..",
-	} {
-		if got, err := ParseReference(in, base); problem.KindOf(err) != problem.Invalid {
-			t.Errorf("%s: %+v, %v", in, got, err)
-		}
-	}
-	if _, err := ParseReference("a/web@1.0.0", ""); problem.KindOf(err) != problem.Invalid {
-		t.Errorf("without a server: %v", err)
-	}
-}
-
-func FuzzParseReference(f *testing.F) {
-	f.Add("oci://charts.example.com/a/web:1.0.0", "")
-	f.Add("https://h/a/charts/x-1.0.0.tgz", "https://h")
-	f.Add("a/web@1.0.0", "https://h/ctx")
-	f.Fuzz(func(t *testing.T, s, server string) {
-		r, err := ParseReference(s, server)
-		if err != nil {
-			return
-		}
-		if u, err := url.Parse(r.Server); strings.Contains(s, "://") && (err != nil || r.Server != server && hostOf(r.Door) != u.Host) {
-			t.Fatalf("%q leads to %q", s, r.Server)
-		}
-	})
-}
-
-// FuzzEvidence holds that no evidence convicts an honest log, or panics.
-func FuzzEvidence(f *testing.F) {
-	p, sum := start(f)
-	p.log.filler(3)
-	older, newer := string(p.log.checkpoint(5)), string(p.log.checkpoint(8))
-	for _, e := range []Evidence{
-		{Kind: EvidenceFork, Older: older, Newer: newer, Prefix: sum.Checkpoints[0].Root.String()},
-		{Kind: EvidenceEntry, Proofs: []string{string(p.log.prove(3, 5).Marshal()), string(p.log.prove(4, 5).Marshal())}},
-		{Kind: EvidenceAnswer},
-	} {
-		b, err := e.Marshal()
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(b)
-	}
-	vkey := p.log.vkey
-	f.Fuzz(func(t *testing.T, b []byte) {
-		e, err := ParseEvidence(b)
-		if err != nil {
-			return
-		}
-		if j, err := e.Judge(vkey); err != nil || j.Convicted {
-			t.Fatalf("%+v, %v", j, err)
-		}
-	})
 }

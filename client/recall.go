@@ -20,7 +20,8 @@ import (
 type logRecall struct {
 	r       *recall
 	origin  string
-	keys    note.Verifiers
+	keys    note.Verifiers // all that were ever trusted
+	present note.Verifiers // those that have not ended
 	clients []*Client
 	// points are signed, by size; those of one size and root stay apart, since
 	// they may have other cosignatures.
@@ -33,11 +34,13 @@ type logRecall struct {
 func (r *recall) log(origin string, c *Client) *logRecall {
 	l := r.logs[origin]
 	if l == nil {
-		list, _ := keysOf(r.keys, origin) // were read before
-		l = &logRecall{r: r, origin: origin, keys: note.VerifierList(list...), out: LogRecall{Origin: origin, Checks: []Check{}}}
+		l = &logRecall{r: r, origin: origin, out: LogRecall{Origin: origin, Checks: []Check{}}}
 		r.logs[origin] = l
 		r.order = append(r.order, origin)
 	}
+	// With a server, more keys may have become known.
+	l.keys = keysOf(r.keys, origin)
+	l.present = keysOf(slices.DeleteFunc(slices.Clone(r.keys), r.hasEnded), origin)
 	if c != nil && !slices.Contains(l.clients, c) {
 		l.clients = append(l.clients, c)
 	}
@@ -70,7 +73,16 @@ func (l *logRecall) check(name string, result Outcome, format string, args ...an
 func (l *logRecall) run() {
 	defer func() { l.out.Verdict = verdictOf(l.out.Checks) }()
 	l.gather()
-	slices.SortStableFunc(l.points, func(a, b tlog.Checkpoint) int { return cmp.Compare(a.Size, b.Size) })
+	// Of one size, what a key signed that has ended comes first.
+	slices.SortStableFunc(l.points, func(a, b tlog.Checkpoint) int {
+		if a.Size == b.Size && l.signedByPresent(a) != l.signedByPresent(b) {
+			if l.signedByPresent(a) {
+				return 1
+			}
+			return -1
+		}
+		return cmp.Compare(a.Size, b.Size)
+	})
 	l.checkConsistency()
 	if verdictOf(l.out.Checks) == Failed {
 		return
@@ -84,8 +96,8 @@ func (l *logRecall) run() {
 // gather opens what is remembered and fetches what the servers show now.
 func (l *logRecall) gather() {
 	good := true
-	open := func(text []byte, whose string) (tlog.Checkpoint, bool) {
-		cp, err := tlog.OpenCheckpoint(text, l.origin, l.keys)
+	open := func(text []byte, keys note.Verifiers, whose string) (tlog.Checkpoint, bool) {
+		cp, err := tlog.OpenCheckpoint(text, l.origin, keys)
 		if err != nil {
 			good = false
 			l.check(CheckSignature, outcomeOf(err), "%s: %s", whose, messageOf(err))
@@ -98,7 +110,7 @@ func (l *logRecall) gather() {
 		if cp.Origin != l.origin {
 			continue
 		}
-		if cp, ok := open(cp.Note, "the checkpoint that is remembered"); ok {
+		if cp, ok := open(cp.Note, l.keys, "the checkpoint that is remembered"); ok {
 			l.out.Pinned = max(l.out.Pinned, cp.Size)
 		}
 	}
@@ -109,7 +121,7 @@ func (l *logRecall) gather() {
 			fetch = append(fetch, c.base+": "+messageOf(err))
 			continue
 		}
-		if cp, ok := open(text, c.base); ok && cp.Size < l.out.Pinned {
+		if cp, ok := open(text, l.present, c.base); ok && cp.Size < l.out.Pinned {
 			stale = append(stale, fmt.Sprintf("%s shows the log at %d entries, and %d were seen before: an old copy, or the log was rolled back", c.base, cp.Size, l.out.Pinned))
 		}
 	}
@@ -276,12 +288,19 @@ func (l *logRecall) checkWitnesses() {
 	l.check(CheckWitness, Unchecked, "%s", cmp.Or(last, "no checkpoint that enough witnesses signed is as new as the one that is remembered"))
 }
 
+// signedByPresent says whether a checkpoint can be opened without the keys that
+// have ended.
+func (l *logRecall) signedByPresent(cp tlog.Checkpoint) bool {
+	_, err := tlog.OpenCheckpoint(cp.Note, l.origin, l.present)
+	return err == nil
+}
+
 // kept is what is remembered of a checkpoint that is believed: where the log
 // did not grow, what is remembered already, unless the policy wants other
 // cosignatures. So a file does not change when nothing did.
 func (l *logRecall) kept(cp tlog.Checkpoint) *tlog.Checkpoint {
 	for _, old := range l.r.Sum.Checkpoints {
-		if old.Origin != l.origin || old.Size != cp.Size || old.Root != cp.Root {
+		if old.Origin != l.origin || old.Size != cp.Size || old.Root != cp.Root || !l.signedByPresent(old) {
 			continue
 		}
 		if l.r.Policy == nil {

@@ -81,7 +81,7 @@ func (r *Rotation) prove(trusted note.Verifier) error {
 		return bad(err, "the old key does not say that the log goes to another key")
 	}
 	said, ok := leaf.(tlog.Rotation)
-	if !ok || said.Old != r.Old || said.New != r.New {
+	if !ok || said.Old != r.Old || said.New != r.New || !said.Until.Equal(r.Until) {
 		return bad(nil, "the log says something else of its keys than the server")
 	}
 	v, err := tlog.NewVerifier(said.New)

@@ -304,14 +304,20 @@ func compareDoors(a, b string) int {
 }
 
 // Merge returns what is to be kept when s was read, verified and became after,
-// while others wrote now in its place: all that both have. Checkpoints that
-// were not there when s was read stay beside the new ones until they have been
-// held against each other.
+// while others wrote now in its place: after, and what they added. Checkpoints
+// that they added stay beside the new ones until they have been held against
+// each other.
 func (s Sum) Merge(after, now Sum) Sum {
-	out := Sum{
-		Keys:        slices.Concat(after.Keys, now.Keys),
-		Charts:      slices.Concat(after.Charts, now.Charts),
-		Checkpoints: slices.Clone(after.Checkpoints),
+	out := Sum{Keys: slices.Clone(after.Keys), Charts: slices.Clone(after.Charts), Checkpoints: slices.Clone(after.Checkpoints)}
+	for _, key := range now.Keys {
+		if !slices.Contains(s.Keys, key) {
+			out.Keys = append(out.Keys, key)
+		}
+	}
+	for _, p := range now.Charts {
+		if !slices.Contains(s.Charts, p) {
+			out.Charts = append(out.Charts, p)
+		}
 	}
 	for _, cp := range now.Checkpoints {
 		seen := func(c tlog.Checkpoint) bool { return bytes.Equal(c.Note, cp.Note) }
@@ -350,19 +356,15 @@ func (s Sum) Doors() []string {
 	return slices.Compact(slices.Sorted(slices.Values(doors)))
 }
 
-// keysOf are the verifiers of a log's keys among keys.
-func keysOf(keys []string, origin string) ([]note.Verifier, error) {
+// keysOf are the verifiers of a log's keys among keys that were read before.
+func keysOf(keys []string, origin string) note.Verifiers {
 	var out []note.Verifier
 	for _, key := range keys {
-		v, err := tlog.NewVerifier(key)
-		if err != nil {
-			return nil, err
-		}
-		if v.Name() == origin {
+		if v, err := tlog.NewVerifier(key); err == nil && v.Name() == origin {
 			out = append(out, v)
 		}
 	}
-	return out, nil
+	return note.VerifierList(out...)
 }
 
 func badLine(format string, args ...any) *problem.Error {

@@ -116,3 +116,86 @@ func (w *world) logKey() string {
 	}
 	return "log.vkey"
 }
+
+// key copies a public key out of the data folder, as it was handed over.
+func (w *world) key(name string) string {
+	w.Helper()
+	b, err := os.ReadFile(filepath.Join(w.server.Data, name))
+	if err != nil {
+		w.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(w.dir, name), b, 0o600); err != nil {
+		w.Fatal(err)
+	}
+	return name
+}
+
+func (w *world) stop() {
+	w.Helper()
+	if err := w.server.Stop(); err != nil {
+		w.Fatal(err)
+	}
+}
+
+// copyOfStopped stops the server, copies its data folder with all keys, and
+// starts it again.
+func (w *world) copyOfStopped() string {
+	w.Helper()
+	w.stop()
+	to := filepath.Join(w.dir, "copy")
+	if err := os.CopyFS(to, os.DirFS(w.server.Data)); err != nil {
+		w.Fatal(err)
+	}
+	if err := os.Chmod(filepath.Join(to, "log.key"), 0o600); err != nil {
+		w.Fatal(err)
+	}
+	w.start(w.server.Data)
+	return to
+}
+
+// startAnyway starts a server that may not become ready, such as one that is
+// read-only.
+func (w *world) startAnyway(data string) {
+	w.Helper()
+	w.server = daemontest.Start(w.T, daemontest.Options{Data: data, NotReady: true, Prepare: func(cmd *exec.Cmd) { cmd.Path, cmd.Args[0] = w.program, w.program }})
+}
+
+// blob is the file of a blob.
+func (w *world) blob(digest string) string {
+	w.Helper()
+	var found string
+	hex := strings.TrimPrefix(digest, "sha256:")
+	err := filepath.WalkDir(filepath.Join(w.server.Data, "blobs"), func(path string, d os.DirEntry, err error) error {
+		if err == nil && !d.IsDir() && strings.HasSuffix(path, hex) {
+			found = path
+		}
+		return err
+	})
+	if err != nil || found == "" {
+		w.Fatalf("no file of %s: %v", digest, err)
+	}
+	return found
+}
+
+// flip changes one bit of a file behind the server's back.
+func flip(t *testing.T, path string) {
+	t.Helper()
+	if err := os.Chmod(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[len(b)/2] ^= 1
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// witness makes a witness and returns its key. It never runs: whoever has the
+// log's key alone has no cosignature.
+func (w *world) witness(logKey string) string {
+	w.Helper()
+	return w.ok(w.as("", "witness", "init", "--name", "witness.example.com/w1", "--log", logKey, "-q"))
+}

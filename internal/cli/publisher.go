@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/chartkeep/chartkeep/client"
+	"github.com/chartkeep/chartkeep/internal/access"
 	"github.com/chartkeep/chartkeep/internal/problem"
 )
 
@@ -377,4 +379,39 @@ chartkeep publisher test demo --id-token-file token.jwt`,
 			return publisherTest{t}, nil
 		},
 	})
+}
+
+// publishersText is the help topic: what a binding can ask for.
+func publishersText() string {
+	var b strings.Builder
+	b.WriteString(`A publisher is a pipeline that may publish to a project without a token of its
+own. Its job shows the identity token that the platform gives it (chartkeep
+token exchange), and gets a token for 15 minutes. Ids bind; names are recorded
+for people and decide nothing.
+
+What can be asked of a token, for --claim NAME=VALUE; most have a flag of their
+own, see chartkeep publisher add --help. Required ones are marked with *. A name
+that is given twice may have either value.
+`)
+	for _, p := range []access.Provider{access.ProviderGitHub, access.ProviderGitLab, access.ProviderKubernetes} {
+		fmt.Fprintf(&b, "\n%s\n", p)
+		for _, w := range p.Wishes() {
+			mark := ""
+			if w.Required {
+				mark = " *"
+			}
+			words := w.Words
+			if len(w.Default) > 0 {
+				words += "; left out: " + strings.Join(w.Default, ", ")
+			}
+			fmt.Fprintf(&b, "  %s%s\n", w.Name, mark)
+			for _, line := range wrap(words, 74) {
+				b.WriteString("      " + line + "\n")
+			}
+		}
+	}
+	b.WriteString(`
+On GitHub, workflow or job_workflow is needed as well. Of a generic issuer any
+claim can be asked for, by its own name.`)
+	return b.String()
 }

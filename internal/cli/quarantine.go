@@ -158,7 +158,7 @@ type quarantineList struct {
 	Items []client.Release `json:"items"`
 }
 
-func (quarantineList) schema() string { return "release-list/v1" }
+func (quarantineList) schema() string { return "quarantine-list/v1" }
 
 func (r quarantineList) keys() []string { return keysOf(r.Items, refOf) }
 

@@ -100,7 +100,7 @@ const (
 var toneOf = map[string]string{
 	"pass": toneGood, "fail": toneBad, "unchecked": toneWarn, "incomplete": toneWarn,
 	"yes": toneGood, "no": toneBad,
-	"yanked": toneWarn, "staged": toneWarn, "importing": toneWarn, "removed": toneBad,
+	"yanked": toneWarn, "quarantined": toneBad, "tombstoned": toneBad, "staged": toneWarn, "importing": toneWarn, "removed": toneBad,
 	"disabled": toneBad, "expired": toneBad, "revoked": toneBad,
 	"refused": toneBad, "denied": toneBad, "error": toneBad,
 	"unknown": toneWarn, "signed": toneGood, "declined": toneBad, "not-judged": toneWarn,

@@ -28,6 +28,7 @@ func topics() []*cobra.Command {
 		{Use: "exit-codes", Short: "What exit codes mean", Long: exitCodesText()},
 		{Use: "environment", Short: "Variables of the environment", Long: environmentText()},
 		{Use: "access", Short: "Roles and actions", Long: accessText()},
+		{Use: "publishers", Short: "What a pipeline can be asked to prove", Long: publishersText()},
 	}
 }
 

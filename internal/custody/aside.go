@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/chartkeep/chartkeep/internal/digest"
@@ -26,6 +28,10 @@ type Aside struct {
 	// Of a project.
 	Policy      json.RawMessage `json:"policy,omitempty"` // of the digest in the leaf
 	ArtifactHub string          `json:"artifacthub,omitempty"`
+
+	// Forget are the leaves whose bytes must not be kept any more: those of a
+	// release under the tombstone of this leaf.
+	Forget []int64 `json:"forget,omitempty"`
 
 	Manifests []Manifest `json:"manifests,omitempty"`
 	Links     []Link     `json:"links,omitempty"`
@@ -59,7 +65,7 @@ type Blob struct {
 // Empty says whether there is nothing to keep.
 func (a *Aside) Empty() bool {
 	return a.Door == "" && a.Publisher == "" && a.Created == "" && a.Staged == nil && a.Policy == nil && a.ArtifactHub == "" &&
-		len(a.Manifests)+len(a.Links)+len(a.Blobs) == 0
+		len(a.Manifests)+len(a.Links)+len(a.Blobs)+len(a.Forget) == 0
 }
 
 // blob returns the bytes of a digest, or nil: bytes that do not have it are as
@@ -146,7 +152,7 @@ func (s *shelf) asidesOf(ctx context.Context, log Log, n int64) (map[int64]Aside
 		data, err := s.records.Record(ctx, folder+"/"+name, maxAside)
 		if err == nil {
 			var a asides
-			if a, err = parseAsides(data); err == nil && (a.Log != log || asideName(log, n, int(a.From-n*tlog.TileHashes), int(a.To-n*tlog.TileHashes)) != folder+"/"+name) {
+			if a, err = parseAsides(data); err == nil && (a.Log != log || !strings.HasPrefix(folder+"/"+name+"-", asideName(log, n, int(a.From-n*tlog.TileHashes), int(a.To-n*tlog.TileHashes))+"-")) {
 				err = problem.New(problem.Disproven, "record-aside", "it is about leaves %d to %d of the %s log", a.From, a.To, a.Log)
 			}
 			if err == nil {
@@ -162,6 +168,50 @@ func (s *shelf) asidesOf(ctx context.Context, log Log, n int64) (map[int64]Aside
 		bad = append(bad, fmt.Errorf("record %s: %w", folder+"/"+name, err))
 	}
 	return found, bad, nil
+}
+
+// forget takes the bytes of a leaf out of what is kept aside: a record of the
+// whole bundle without them takes the place of those that there are. why is the
+// leaf because of which.
+func (c *Custodian) forget(ctx context.Context, log Log, index, why int64) error {
+	n := index / tlog.TileHashes
+	folder := asidesFolder(log, n)
+	names, err := c.cfg.Records.RecordNames(ctx, folder, "", 2*tlog.TileHashes)
+	if err != nil {
+		return err
+	}
+	found, _, err := c.shelf.asidesOf(ctx, log, n)
+	if err != nil {
+		return err
+	}
+	leaf := found[index]
+	leaf.Manifests, leaf.Links, leaf.Blobs = nil, nil, nil
+	if found[index] = leaf; leaf.Empty() {
+		delete(found, index)
+	}
+	var list []Aside
+	for _, at := range slices.Sorted(maps.Keys(found)) {
+		list = append(list, found[at])
+	}
+	first := n * tlog.TileHashes
+	kept := map[string]bool{}
+	err = encodeAsides(log, first, first+tlog.TileHashes, list, func(from, to int64, data []byte) error {
+		name := fmt.Sprintf("%s-%018d-%018d", asideName(log, n, int(from-first), int(to-first)), why, index)
+		kept[name] = true
+		return c.putAside(ctx, name, data)
+	})
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if kept[folder+"/"+name] {
+			continue
+		}
+		if err := c.cfg.Records.RemoveRecord(ctx, folder+"/"+name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // encodeAsides writes records of what leaves leave out, each of which is at

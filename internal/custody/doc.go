@@ -19,11 +19,13 @@
 //	checkpoint/<log>/000/000/000/000/012/345     the signed checkpoint of that size
 //	entries/<log>/000/000/000/000/000/048/057    entry bundle 48 with its first 57 entries (tlog-tiles)
 //	aside/<log>/000/000/000/000/000/048/000-057  what those leaves do not hold, as JSON
+//	…/048/000-256-<leaf>-<leaf>                  the same without the bytes of a release that has a tombstone
 //	notice/<time>-<event>-<digest>               what the audit log has yet to be told
 //
 // <log> is release or audit. A bundle is kept at each width that it had when
 // its log was kept; the narrow ones are removed once the full one is there,
-// which holds all that they held. Nothing else is ever removed.
+// which holds all that they held. What is kept aside of a release that gets a
+// tombstone is removed too. Nothing else ever is.
 //
 // # What always holds
 //

@@ -101,6 +101,13 @@ func (c *Custodian) keepBundle(ctx context.Context, log Log, from, to int64) err
 	if err != nil {
 		return err
 	}
+	for i := range beside {
+		for _, index := range beside[i].Forget {
+			if err := c.forget(ctx, log, index, beside[i].Index); err != nil {
+				return err
+			}
+		}
+	}
 	data, err := tlog.EntryBundle(entries)
 	if err != nil {
 		return err

@@ -168,7 +168,11 @@ func (s *shelf) bundle(ctx context.Context, log Log, n int64, width int) ([][]by
 		}
 		last = err
 	}
-	e := problem.New(problem.Disproven, "record-entries", "the records lack entries %d to %d of the %s log", n*tlog.TileHashes, n*tlog.TileHashes+int64(width)-1, log).
+	kind := problem.NotFound
+	if last != nil {
+		kind = problem.Disproven
+	}
+	e := problem.New(kind, "record-entries", "the records lack entries %d to %d of the %s log", n*tlog.TileHashes, n*tlog.TileHashes+int64(width)-1, log).
 		Suggest("bring the folder of records back from a backup of the blob store")
 	if last != nil {
 		e.Because(last)

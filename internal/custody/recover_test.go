@@ -30,6 +30,7 @@ import (
 // before is what the world does before its database is copied.
 func (w *world) before() {
 	w.Helper()
+	w.people()
 	w.project("demo", release.ProjectOptions{Public: true})
 	w.project("old", release.ProjectOptions{Importing: true})
 	w.project("strict", release.ProjectOptions{Policy: release.Policy{RequireProvenance: true}})
@@ -107,6 +108,7 @@ func TestRecover(t *testing.T) {
 		w.after()
 		w.ok(w.keeper.Keep(w.ctx))
 		w.states(custody.StateOK)
+		found := w.findings()
 		w.close()
 		want := w.dump(w.dsn)
 		w.dsn = w.duplicate(old)
@@ -133,6 +135,9 @@ func TestRecover(t *testing.T) {
 		}
 		w.open()
 		w.states(custody.StateOK)
+		if d := cmp.Diff(found, w.findings()); d != "" {
+			w.Errorf("an examination finds other things than before (-lost +recovered):\n%s", d)
+		}
 		rep, err = w.keeper.Recover(w.ctx, true)
 		w.ok(err)
 		if len(rep.Ranges) != 0 || rep.Applied {
@@ -654,4 +659,66 @@ func TestRemovedRecords(t *testing.T) {
 	w.ok(w.keeper.Keep(w.ctx))
 	w.states(custody.StateOK)
 	w.backed(-1)
+}
+
+// TestTombstoneForgets: the bytes of a release that has a tombstone are kept
+// nowhere, and everything else is.
+func TestTombstoneForgets(t *testing.T) {
+	w := newWorld(t, false)
+	w.people()
+	w.now = w.now.Add(time.Hour)
+	w.project("demo", release.ProjectOptions{})
+	w.push("demo", "web", "1.0.0", false)
+	w.push("demo", "web", "2.0.0", false)
+	w.ok(w.keeper.Keep(w.ctx))
+	w.attach("demo", "web", "1.0.0")
+	w.attach("demo", "web", "2.0.0")
+	w.ok(w.keeper.Keep(w.ctx))
+	kept := func(text string) bool {
+		found := false
+		w.ok(filepath.WalkDir(filepath.Join(w.folder, "records", "aside"), func(path string, e os.DirEntry, err error) error {
+			if err != nil || e.IsDir() {
+				return err
+			}
+			data, err := os.ReadFile(path)
+			found = found || bytes.Contains(data, []byte(text))
+			return err
+		}))
+		return found
+	}
+	digestOf := func(version string) string {
+		return digest.SHA256(provenance("web", version, charttest.Build(w, "web", version, nil)))
+	}
+	if !kept(digestOf("1.0.0")) || !kept(digestOf("2.0.0")) {
+		t.Fatal("a provenance is not kept")
+	}
+	old := w.copy()
+	w.admin = w.as(w.secret)
+	req, err := w.svc.RequestTombstone(w.ctx, w.admin, "demo", "web", "1.0.0", "malware", "really")
+	w.ok(err)
+	_, err = w.svc.ApproveRequest(w.ctx, w.second(), req.ID, "really")
+	w.ok(err)
+	r, err := w.store.ReleasesAfter(w.ctx, 0, 10)
+	w.ok(err)
+	w.ok(w.keeper.Keep(w.ctx))
+	for i := range r {
+		gone := r[i].Version == "1.0.0"
+		for _, d := range []string{r[i].Manifest, digestOf(r[i].Version)} {
+			if kept(`"digest":"`+d+`"`) == gone {
+				t.Errorf("%s of %s is kept: %v", d, r[i].Version, !gone)
+			}
+		}
+	}
+	w.close()
+	want := w.dump(w.dsn)
+	w.dsn = w.duplicate(old)
+	w.open()
+	if _, err := w.keeper.Recover(w.ctx, true); err != nil {
+		t.Fatal(err)
+	}
+	w.close()
+	if d := cmp.Diff(want["release"], w.dump(w.dsn)["release"]); d != "" {
+		t.Error(d)
+	}
+	w.open()
 }

@@ -98,17 +98,18 @@ func (c *Custodian) step(ctx context.Context, log Log, s *Step, lost func(Loss))
 			lost(Loss{Index: s.Index, Ref: l.Project + "/" + l.Chart + "@" + l.Version, What: "the provenance file that was added later"})
 		}
 	case tlog.Project:
-		vetPolicy(s, l.Policy)
+		vetPolicy(s, l.Name, l.Policy, lost)
 	case tlog.Policy:
-		vetPolicy(s, l.After)
+		vetPolicy(s, l.Project, l.After, lost)
 	}
 	return nil
 }
 
 // vetPolicy drops a policy that is not the one of the leaf.
-func vetPolicy(s *Step, want string) {
-	if s.Aside.Policy != nil && digest.SHA256(s.Aside.Policy) != want {
+func vetPolicy(s *Step, project, want string, lost func(Loss)) {
+	if s.Aside.Policy == nil || digest.SHA256(s.Aside.Policy) != want {
 		s.Aside.Policy = nil
+		lost(Loss{Index: s.Index, Ref: project, What: "the policy " + want + ": the one before stays in force until it is set again"})
 	}
 }
 

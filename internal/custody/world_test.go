@@ -77,13 +77,18 @@ func newWorld(t *testing.T, postgres bool) *world {
 	w.ok(err)
 	w.secret = secret
 	w.admin = w.as(secret)
-	_, err = w.svc.CreateAccount(w.ctx, w.admin, "second", release.KindUser, secondPassword)
+	return w
+}
+
+// people makes a second person, which takes a while: passwords do.
+func (w *world) people() {
+	w.Helper()
+	_, err := w.svc.CreateAccount(w.ctx, w.admin, "second", release.KindUser, secondPassword)
 	w.ok(err)
 	for _, role := range []access.Role{access.RoleInstanceAdmin, access.RoleApprover, access.RoleMaintainer} {
 		_, err = w.svc.AddGrant(w.ctx, w.admin, "second", access.Grant{Role: role, Project: "*"})
 		w.ok(err)
 	}
-	return w
 }
 
 func (w *world) ok(err error) {
@@ -317,6 +322,23 @@ func (w *world) putChart(project, name, version string) string {
 	return w.put(project+"/"+name, chart.TagFor(version), nil, configType, config, chartType, charttest.Build(w, name, version, nil))
 }
 
+// findings examines the whole database against its log.
+func (w *world) findings() (out []string) {
+	w.Helper()
+	keys := verifiers(w)
+	_, releases := keys(custody.Releases)
+	_, audits := keys(custody.Audits)
+	e := &release.Examination{
+		Stored: w.store, Blobs: w.blobs, Projects: w.store.AllProjects, Origin: storetest.Origin, LogKeys: releases, AuditKeys: audits,
+		Find: func(f release.Finding) error {
+			out = append(out, f.Key+": "+f.Message)
+			return nil
+		},
+	}
+	w.ok(e.Run(w.ctx, &release.ScrubState{}))
+	return out
+}
+
 // tables are what must come back, byte for byte, as queries that name things by
 // their names. Left out are numbers that the database gave, generations, and
 // where requests came from.
@@ -335,6 +357,7 @@ var tables = []struct{ name, query string }{
 	{"tombstone", "SELECT release, reason, text, time, idx FROM tombstone ORDER BY release"},
 	{"withheld", "SELECT o.name, w.digest, w.release FROM withheld w JOIN repository o ON o.id = w.repository ORDER BY o.name, w.digest"},
 	{"late_provenance", "SELECT release, idx FROM late_provenance ORDER BY release"},
+	{"policy_document", "SELECT d.digest, p.name, d.document FROM policy_document d JOIN project p ON p.id = d.project ORDER BY p.name, d.digest"},
 	{"notice", "SELECT name, idx FROM notice ORDER BY name"},
 }
 

@@ -81,6 +81,9 @@ func TestPutBack(t *testing.T) {
 	if rep, err = Recover(t.Context(), cfg, true); err != nil || !rep.Applied || len(rep.Losses) > 0 {
 		t.Fatalf("recover: %+v, %v", rep, err)
 	}
+	if rep, err := Fsck(t.Context(), cfg, FsckOptions{}); err != nil || len(rep.Findings) > 0 {
+		t.Errorf("after the recovery: %+v, %v", rep.Findings, err)
+	}
 	d, stop = run(t, cfg)
 	for path, want := range map[string][]byte{"/demo/charts/web-1.0.0.tgz": first, "/demo/charts/web-2.0.0.tgz": second} {
 		if code, body := request(t, d, "GET", path, nil); code != 200 || body != string(want) {

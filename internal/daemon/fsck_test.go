@@ -30,6 +30,11 @@ var owner = release.Caller{Principal: access.Principal{Kind: access.KindSystem, 
 // 1.0.0 and 2.0.0 in project demo.
 func stopped(t *testing.T) (cfg Config, releases map[string]release.Release) {
 	t.Helper()
+	return stoppedWith(t, "1.0.0", "2.0.0")
+}
+
+func stoppedWith(t *testing.T, versions ...string) (cfg Config, releases map[string]release.Release) {
+	t.Helper()
 	cfg = Default()
 	cfg.Data, cfg.Listen, cfg.LogLevel = filepath.Join(t.TempDir(), "data"), "127.0.0.1:0", "error"
 	d, err := Open(t.Context(), cfg, io.Discard)
@@ -41,7 +46,7 @@ func stopped(t *testing.T) (cfg Config, releases map[string]release.Release) {
 	go func() { ended <- d.Run(ctx) }()
 	releases = map[string]release.Release{}
 	_, err = d.service.CreateProject(ctx, owner, "demo", release.ProjectOptions{})
-	for _, version := range []string{"1.0.0", "2.0.0"} {
+	for _, version := range versions {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -211,7 +216,7 @@ func TestFsckFinds(t *testing.T) {
 			t.Fatal(err)
 		}
 		// It is whole, and belongs to the same project of another server.
-		other, _ := stopped(t)
+		other, _ := stoppedWith(t, "3.0.0", "4.0.0")
 		if b, err := os.ReadFile(filepath.Join(other.Data, dirCache, release.IndexCacheName(1, false))); err != nil || bytes.Equal(b, before) {
 			t.Fatalf("the cache of another server: %v, the same: %v", err, bytes.Equal(b, before))
 		} else {
@@ -257,14 +262,16 @@ func BenchmarkScrub(b *testing.B) {
 	}
 	var noise bytes.Buffer
 	seed := sha256.Sum256([]byte("noise"))
-	for noise.Len() < 50<<10 { // of which compression leaves the most
+	// Archives of some 64 KB, as charts are on average. Each byte takes two
+	// digits, and compression takes them back.
+	for noise.Len() < 64<<10 {
 		noise.Write(seed[:])
 		seed = sha256.Sum256(seed[:])
 	}
 	var paths []string
 	for i := range 1500 {
 		version := fmt.Sprintf("1.0.%d", i)
-		archive := charttest.Build(b, "web", version, map[string]string{"files/noise": hex.EncodeToString(noise.Bytes()[:40<<10]), "files/n": version})
+		archive := charttest.Build(b, "web", version, map[string]string{"files/noise": hex.EncodeToString(noise.Bytes()[:60<<10]), "files/n": version})
 		receipt, err := d.service.PushArchive(b.Context(), owner, "demo", bytes.NewReader(archive), nil, release.PushOptions{})
 		if err != nil {
 			b.Fatal(err)

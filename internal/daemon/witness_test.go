@@ -111,7 +111,7 @@ func (c *chain) published() tlog.Witnessed {
 	c.Helper()
 	code, body := request(c.T, c.d, "GET", "/log/checkpoint", nil)
 	if code != 200 {
-		if code != http.StatusServiceUnavailable || !strings.Contains(body, "log-unwitnessed") {
+		if code != http.StatusServiceUnavailable || !strings.Contains(body, "have not cosigned it yet") {
 			c.Fatalf("checkpoint: %d %s", code, body)
 		}
 		return tlog.Witnessed{}

@@ -60,6 +60,13 @@ func (r *Replay) Releases() int64 { return int64(r.releases.n) }
 // Add replays the leaf at an index and returns the rules that it breaks,
 // mostly none and never more than a handful. entry is not kept.
 func (r *Replay) Add(index int64, entry []byte) []Violation {
+	leaf, err := tlog.ParseLeaf(entry)
+	return r.AddLeaf(index, leaf, err)
+}
+
+// AddLeaf is Add for an entry that was parsed already: leaf and err are what
+// tlog.ParseLeaf returned.
+func (r *Replay) AddLeaf(index int64, leaf tlog.Leaf, err error) []Violation {
 	f := &found{index: index, subject: subjectLog}
 	if index != r.next {
 		f.add(RuleOrder, none, facts("expected", itoa(r.next)), "the leaf %d does not follow the one before it", index)
@@ -68,7 +75,6 @@ func (r *Replay) Add(index int64, entry []byte) []Violation {
 		}
 	}
 	r.next = index + 1
-	leaf, err := tlog.ParseLeaf(entry)
 	if err != nil {
 		if problem.KindOf(err) == problem.Unsupported {
 			r.unknown++

@@ -41,7 +41,6 @@ type registry struct {
 	clock time.Time // of its leaves
 	made  map[string]*made
 	order []string
-	index map[string]int64
 
 	// intercept answers a request instead of the registry when it returns true.
 	intercept func(w http.ResponseWriter, r *http.Request) bool
@@ -53,7 +52,7 @@ type made struct {
 	project, chart, version string
 	archive, prov, manifest []byte
 	leaf                    int64
-	hidden, unlisted        bool   // from index and tags
+	hidden                  bool   // from index and tags
 	status                  int    // of its files; 0 is 200
 	digest                  string // in the index; "" is the true one
 }

@@ -270,7 +270,8 @@ func (m *Monitor) rootAt(r *round, known tlog.Checkpoint, size int64) (tlog.Hash
 // replay takes a leaf that is proven to be in the log. What was taken before a
 // restart raises nothing again.
 func (m *Monitor) replay(r *round, index int64, entry []byte) {
-	violations := m.log.replay.Add(index, entry)
+	leaf, err := tlog.ParseLeaf(entry)
+	violations := m.log.replay.AddLeaf(index, leaf, err)
 	if index < m.st.Size {
 		return
 	}
@@ -278,7 +279,6 @@ func (m *Monitor) replay(r *round, index int64, entry []byte) {
 	for i, v := range violations {
 		m.violation(r, &v, i)
 	}
-	leaf, err := tlog.ParseLeaf(entry)
 	if err != nil {
 		return
 	}

@@ -344,6 +344,7 @@ func (m *Monitor) finish(r *round) Report {
 	rep.Size, rep.Root, rep.Good = m.st.Size, m.st.Root, m.st.Good
 	rep.LogTime, rep.Releases, rep.Unknown = m.log.replay.Time(), m.log.replay.Releases(), m.log.replay.Unknown()
 	rep.Waiting = len(m.st.Outbox)
+	rep.Findings, rep.Unchecked, rep.Cosigned = []Finding{}, append([]string{}, rep.Unchecked...), append([]string{}, rep.Cosigned...)
 	if m.Depth != ArchivesNone && m.st.Began >= 0 {
 		rep.Backlog = max(m.st.Size-m.st.Cursor, 0) + int64(len(m.st.Retries))
 	}

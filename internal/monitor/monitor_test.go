@@ -21,7 +21,7 @@ import (
 // in runs a test under a clock of its own, at the time of the registry.
 func in(t *testing.T, f func(t *testing.T)) {
 	synctest.Test(t, func(t *testing.T) {
-		time.Sleep(start.Add(time.Hour).Sub(time.Now()))
+		time.Sleep(time.Until(start.Add(time.Hour)))
 		f(t)
 		time.Sleep(time.Hour) // whoever still answers notices that nobody listens
 	})

@@ -11,10 +11,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/mod/sumdb/note"
 
 	"github.com/chartkeep/chartkeep/internal/digest"
 	"github.com/chartkeep/chartkeep/internal/monitor"
@@ -168,13 +170,72 @@ func TestWitnesses(t *testing.T) {
 	})
 }
 
-// long is a registry with n leaves, mostly releases.
-func long(t testing.TB, n int) *registry {
+// TestRotation follows a log from one key to the next.
+func TestRotation(t *testing.T) {
+	in(t, func(t *testing.T) {
+		g := filled(t)
+		dir := t.TempDir()
+		m := g.follow(dir)
+		look(t, m)
+		key := func(seed byte) (note.Signer, string) {
+			skey, vkey, err := tlog.GenerateKey(bytes.NewReader(bytes.Repeat([]byte{seed}, 64)), origin)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s, err := tlog.NewSigner(skey)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s, vkey
+		}
+		old, oldKey := key(7) // as tilestest has it
+		next, nextKey := key(8)
+		if oldKey != g.log.VerifierKey {
+			t.Fatal("the log has another key")
+		}
+		by := func(signers ...note.Signer) {
+			g.at("/log/checkpoint", func(w http.ResponseWriter, r *http.Request) {
+				text, _ := g.log.Checkpoint(r.Context())
+				cp, _ := tlog.ParseCheckpoint(text)
+				text, _ = tlog.SignCheckpoint(origin, cp.Size, cp.Root, signers...)
+				_, _ = w.Write(text)
+			})
+		}
+		g.leaf(tlog.Rotation{Old: oldKey, New: nextKey, Until: g.clock.Add(time.Hour), Actor: ann, Time: g.tick()})
+		by(old)
+		if r := look(t, m); !slices.Equal(rules(r), []string{"rotation-signer!"}) {
+			t.Errorf("without the new key: %v", rules(r))
+		}
+		m.Close()
+		m = g.follow(t.TempDir())
+		by(old, next)
+		if r := look(t, m); rules(r) != nil {
+			t.Errorf("in the overlap: %v", rules(r))
+		}
+		time.Sleep(2 * time.Hour)
+		g.clock = g.clock.Add(2 * time.Hour)
+		g.released("team/web@1.2.0")
+		by(next)
+		if r := look(t, m); rules(r) != nil {
+			t.Errorf("by the new key alone: %v %v", rules(r), r.Unchecked)
+		}
+		by(old, next)
+		g.released("team/web@1.3.0")
+		if r := look(t, m); !slices.Equal(rules(r), []string{"rotation-signer!"}) {
+			t.Errorf("by a key that had ended: %v", rules(r))
+		}
+	})
+}
+
+// long is a registry with n leaves, mostly releases that name a source.
+func long(t testing.TB, n int, source string) *registry {
 	g := newRegistry(t)
 	g.project("team")
 	for i := int(g.log.Size()); i < n; i++ {
 		m := &made{project: "team", chart: fmt.Sprintf("chart-%d", i%50), version: fmt.Sprintf("1.%d.0", i/50), archive: fmt.Append(nil, i), manifest: fmt.Append(nil, "m", i)}
-		b, err := m.release(g.tick()).Marshal()
+		l := m.release(g.tick())
+		l.Source = tlog.Source{URL: source, Commit: strings.Repeat("c", 40)}
+		b, err := l.Marshal()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -187,15 +248,16 @@ func long(t testing.TB, n int) *registry {
 // TestLong follows a log of more than one segment, which is stopped in between.
 func TestLong(t *testing.T) {
 	if testing.Short() {
-		t.Skip("70,000 leaves")
+		t.Skip("24,000 leaves")
 	}
-	g := long(t, 70_000)
+	const size = 24_000
+	g := long(t, size, strings.Repeat("s", 1000)) // 38 MB
 	dir := t.TempDir()
 	light := func(c *monitor.Config) { c.Depth = monitor.ArchivesNone }
 	m := g.follow(dir, light)
 	ctx, stop := context.WithCancel(t.Context())
 	g.intercept = func(_ http.ResponseWriter, r *http.Request) bool {
-		if strings.Contains(r.URL.Path, "/entries/265") {
+		if strings.Contains(r.URL.Path, "/entries/090") {
 			stop() // killed behind the first segment
 		}
 		return false
@@ -206,19 +268,19 @@ func TestLong(t *testing.T) {
 	m.Close()
 	g.intercept = func(w http.ResponseWriter, r *http.Request) bool {
 		if strings.HasSuffix(r.URL.Path, "index.yaml") { // nothing is at the doors of this one
-			http.Error(w, "later", http.StatusServiceUnavailable)
+			http.Error(w, "nothing", http.StatusNotFound)
 			return true
 		}
 		return false
 	}
 	m = g.follow(dir, light)
 	r, err := m.Round(t.Context())
-	if err != nil || r.Size != 70_000 || len(r.Findings) > 0 || r.Leaves == 70_000 {
+	if err != nil || r.Size != size || len(r.Findings) > 0 || r.Leaves == size {
 		t.Errorf("%v: %d leaves, %d of them now, %v", err, r.Size, r.Leaves, rules(r))
 	}
 	m.Close()
 	m = g.follow(dir, light)
-	if r, err = m.Round(t.Context()); err != nil || r.Leaves != 0 || r.Size != 70_000 || r.Releases != 69_999 {
+	if r, err = m.Round(t.Context()); err != nil || r.Leaves != 0 || r.Size != size || r.Releases != size-1 {
 		t.Errorf("%v: %+v", err, r)
 	}
 	// A fork is seen whatever was kept.
@@ -228,10 +290,10 @@ func TestLong(t *testing.T) {
 	}
 	was := g.log
 	g.log = tilestest.New(t, origin)
-	for i := range int64(70_001) {
-		e, _ := was.Entries(t.Context(), min(i, 69_999)/256, int(min(i, 69_999)%256+1))
-		b := e[min(i, 69_999)%256]
-		if i == 20_000 {
+	for i := range int64(size) + 1 {
+		e, _ := was.Entries(t.Context(), min(i, size-1)/256, int(min(i, size-1)%256+1))
+		b := e[min(i, size-1)%256]
+		if i == 10_000 {
 			b = bytes.Replace(b, []byte("usr-ann"), []byte("usr-eve"), 1)
 		}
 		g.log.Append(b)
@@ -307,9 +369,9 @@ func TestService(t *testing.T) {
 		tell := &sink{}
 		m := g.follow(t.TempDir(), func(c *monitor.Config) { c.Sinks = []string{"test"} })
 		ctx, stop := context.WithCancel(t.Context())
-		rounds := 0
+		var rounds atomic.Int64
 		s := &monitor.Service{Monitors: []*monitor.Monitor{m}, Sinks: []monitor.Sink{tell}, Interval: time.Minute, Told: func(r monitor.Report) {
-			if rounds++; rounds == 3 {
+			if rounds.Add(1) == 3 {
 				g.made["team/web@1.0.0"].hidden = false
 			}
 		}}
@@ -343,9 +405,9 @@ func TestService(t *testing.T) {
 		if code, body := get("/healthz"); code != 503 || !strings.Contains(body, origin) {
 			t.Errorf("health of a blind monitor: %d %s", code, body)
 		}
-		n := rounds
+		n := rounds.Load()
 		time.Sleep(time.Hour)
-		if got := rounds - n; got > 6 {
+		if got := rounds.Load() - n; got > 6 {
 			t.Errorf("%d rounds in an hour of failures: it does not back off", got)
 		}
 		stop()
@@ -360,7 +422,7 @@ func TestService(t *testing.T) {
 
 // BenchmarkRound follows a log of 100,000 leaves from the beginning.
 func BenchmarkRound(b *testing.B) {
-	g := long(b, 100_000)
+	g := long(b, 100_000, "https://git.example.com/team/web")
 	g.at("/index.yaml", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusForbidden) })
 	b.ReportAllocs()
 	for b.Loop() {

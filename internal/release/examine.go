@@ -1,6 +1,7 @@
 package release
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -9,6 +10,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
@@ -51,13 +53,16 @@ type Examination struct {
 	// Its error ends the examination.
 	Progress func() error
 
-	walk, trail *logWalk
-	state       *ledgerState
-	count       *ScrubCounts
-	pace        pacer
-	buffer      []byte
-	sum         hash.Hash
-	failed      error // of Find
+	walk   *logWalk
+	state  *ledgerState
+	count  *ScrubCounts
+	pace   pacer
+	buffer []byte
+	sum    hash.Hash
+
+	mu       sync.Mutex // held to tell what was found: two steps go on at once
+	findings int64
+	failed   error // of Find
 }
 
 // hashBuffer is what is read of a blob at a time.
@@ -71,41 +76,99 @@ func (e *Examination) Run(ctx context.Context, st *ScrubState) error {
 	e.buffer, e.sum, e.pace = make([]byte, hashBuffer), sha256.New(), pacer{rate: e.Rate}
 	e.count.Leaves, e.count.Events = 0, 0
 	e.walk = &logWalk{stored: e.Stored, log: ReleaseLog, origin: e.Origin, verifiers: e.LogKeys, keep: true, find: e.find, each: e.leaf}
+	defer func() { e.count.Findings += e.findings }()
 	if err := e.grow(ctx, e.walk); err != nil {
 		return err
 	}
-	if err := e.examineTrail(ctx); err != nil {
+	st.Size = e.walk.edge.Size()
+	// The trail is read while blobs are hashed.
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	trail := make(chan error, 1)
+	go func() { trail <- e.examineTrail(ctx) }()
+	err := e.examineReleases(ctx, st)
+	if err != nil {
+		stop()
+	}
+	if terr := <-trail; err == nil {
+		err = terr
+	}
+	if err != nil {
 		return err
 	}
-	st.Size = e.walk.edge.Size()
-	for st.Next < st.Size {
-		to := min(st.Size, (st.Next/tlog.TileHashes+1)*tlog.TileHashes)
-		if err := e.page(ctx, st.Next, to); err != nil {
-			return err
-		}
-		st.Next = to
-	}
+	e.count.Leaves += e.count.Events
 	if err := e.strays(ctx); err != nil {
 		return err
 	}
 	return e.projects(ctx)
 }
 
+// storedPage is what the tables have of a run of leaves.
+type storedPage struct {
+	from, to int64
+	leaves   []StoredLeaf
+	rows     []StoredRelease
+	err      error
+}
+
+// examineReleases compares the releases from st.Next on. The next page is read
+// while the blobs of one are hashed.
+func (e *Examination) examineReleases(ctx context.Context, st *ScrubState) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	pages := make(chan storedPage, 1)
+	go func(from, size int64) {
+		defer close(pages)
+		for from < size {
+			p := storedPage{from: from, to: min(size, (from/tlog.TileHashes+1)*tlog.TileHashes)}
+			p.leaves, p.err = e.Stored.StoredLeaves(ctx, ReleaseLog, p.from, int(p.to-p.from))
+			if p.err == nil {
+				p.rows, p.err = e.Stored.StoredReleases(ctx, p.from, p.to)
+			}
+			select {
+			case pages <- p:
+			case <-ctx.Done():
+				return
+			}
+			from = p.to
+		}
+	}(st.Next, st.Size)
+	for p := range pages {
+		if p.err != nil {
+			return p.err
+		}
+		if err := e.page(ctx, &p); err != nil {
+			return err
+		}
+		st.Next = p.to
+	}
+	return ctx.Err()
+}
+
 // Root is the root of the release log that was examined.
 func (e *Examination) Root() tlog.Hash { return e.walk.edge.Root() }
 
 func (e *Examination) find(f Finding) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	if e.failed == nil {
-		e.count.Findings++
+		e.findings++
 		e.failed = e.Find(f)
 	}
+}
+
+// told is the error of whoever was told what was found.
+func (e *Examination) told() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.failed
 }
 
 // grow brings a walk to the present head.
 func (e *Examination) grow(ctx context.Context, w *logWalk) error {
 	err := w.grow(ctx)
 	if err == nil {
-		err = e.failed
+		err = e.told()
 	}
 	return err
 }
@@ -116,14 +179,23 @@ func (e *Examination) leaf(index int64, entry []byte) {
 	if e.Leaf != nil {
 		e.Leaf(index, entry)
 	}
-	leaf, err := tlog.ParseLeaf(entry)
-	switch {
-	case err == nil:
+	if typ, _, _ := bytes.Cut(entry, []byte("\n")); string(typ) == tlog.TypeRelease || string(typ) == tlog.TypeLegacy {
+		return // is read when it is compared with its release
+	}
+	if leaf, ok := e.parse(index, entry); ok {
 		e.state.add(index, leaf)
-	case problem.KindOf(err) != problem.Unsupported: // that is of a later version
+	}
+}
+
+// parse reads a leaf that is in the tree. One of a later version is passed
+// over.
+func (e *Examination) parse(index int64, entry []byte) (tlog.Leaf, bool) {
+	leaf, err := tlog.ParseLeaf(entry)
+	if err != nil && problem.KindOf(err) != problem.Unsupported {
 		e.find(Finding{Key: fmt.Sprintf("%s malformed %d", LeafChanged, index), Kind: LeafChanged, LogIndex: index,
 			Message: fmt.Sprintf("leaf %d of the release log is no entry of a log: %v", index, err)})
 	}
+	return leaf, err == nil
 }
 
 // examineTrail walks the audit log, compares it with every anchor that the
@@ -150,10 +222,9 @@ func (e *Examination) examineTrail(ctx context.Context) error {
 		}
 		page = page[:0]
 	}
-	e.trail = &logWalk{stored: e.Stored, log: AuditLog, origin: e.Origin + "/audit", verifiers: e.AuditKeys, find: e.find,
+	trail := &logWalk{stored: e.Stored, log: AuditLog, origin: e.Origin + "/audit", verifiers: e.AuditKeys, find: e.find,
 		each: func(index int64, b []byte) {
 			e.count.Events++
-			e.count.Leaves++
 			if page = append(page, entry{index, b}); len(page) == tlog.TileHashes {
 				compare()
 			}
@@ -169,19 +240,19 @@ func (e *Examination) examineTrail(ctx context.Context) error {
 	for len(anchors) > 0 && anchors[0].size == 0 {
 		anchors = anchors[1:]
 	}
-	if err := e.grow(ctx, e.trail); err != nil {
+	if err := e.grow(ctx, trail); err != nil {
 		return err
 	}
 	compare()
 	if broken != nil {
 		return broken
 	}
-	if !e.trail.lost {
+	if !trail.lost {
 		for _, a := range anchors {
-			say(a, "has %d now: events are gone", e.trail.edge.Size())
+			say(a, "has %d now: events are gone", trail.edge.Size())
 		}
 	}
-	return e.failed
+	return e.told()
 }
 
 // event compares an audit event with the row beside it.
@@ -205,30 +276,23 @@ func (e *Examination) event(index int64, entry []byte, rows []StoredEvent) {
 	e.find(f)
 }
 
-// page compares the releases [from, to) with their leaves, and hashes what
+// page compares the releases of a page with their leaves, and hashes what
 // they name.
-func (e *Examination) page(ctx context.Context, from, to int64) error {
-	leaves, err := e.Stored.StoredLeaves(ctx, ReleaseLog, from, int(to-from))
-	if err != nil {
-		return err
-	}
-	rows, err := e.Stored.StoredReleases(ctx, from, to)
-	if err != nil {
-		return err
-	}
+func (e *Examination) page(ctx context.Context, p *storedPage) error {
+	rows := p.rows
 	logged := map[int64]bool{}
-	for i := range leaves {
-		l := &leaves[i]
-		if l.Index >= to || !e.walk.proven(l.Index, l.Entry) {
+	for i := range p.leaves {
+		l := &p.leaves[i]
+		if l.Index >= p.to || !e.walk.proven(l.Index, l.Entry) {
 			logged[l.Index] = true // is a finding of the log already
 			continue
 		}
-		leaf, err := tlog.ParseLeaf(l.Entry)
-		if err != nil {
+		if typ, _, _ := bytes.Cut(l.Entry, []byte("\n")); string(typ) != tlog.TypeRelease && string(typ) != tlog.TypeLegacy {
 			continue
 		}
-		rel, legacy, ok := released(leaf)
-		if !ok {
+		leaf, ok := e.parse(l.Index, l.Entry)
+		rel, legacy, isRelease := released(leaf)
+		if !ok || !isRelease {
 			continue
 		}
 		logged[l.Index] = true
@@ -251,7 +315,7 @@ func (e *Examination) page(ctx context.Context, from, to int64) error {
 			e.find(unlogged(r))
 		}
 	}
-	return e.failed
+	return e.told()
 }
 
 func subject(kind FindingKind, index int64, l *tlog.Release) Finding {
@@ -289,7 +353,7 @@ func (e *Examination) release(ctx context.Context, index int64, l *tlog.Release,
 		e.find(changed(index, l, d))
 	}
 	if f := e.state.fates[index]; f != nil && f.end >= 0 {
-		return e.failed // its bytes are gone, and should be
+		return e.told() // its bytes are gone, and should be
 	}
 	prov := l.Provenance
 	if f := e.state.fates[index]; prov == "" && f != nil {
@@ -317,7 +381,7 @@ func (e *Examination) release(ctx context.Context, index int64, l *tlog.Release,
 			e.find(damage(index, l, part.what, part.digest, found))
 		}
 	}
-	return e.failed
+	return e.told()
 }
 
 // found is the digest of what is stored under a digest, in the database or in
@@ -471,18 +535,18 @@ func (e *Examination) strays(ctx context.Context) error {
 	named := 0
 	err = e.Stored.StoredTags(ctx, func(t StoredTag) error {
 		if key, _ := chart.LenientVersion(chart.VersionForTag(t.Name)); t.Release == 0 && key == "" || named == maxStrays {
-			return e.failed // beside the releases, as signatures are
+			return e.told() // beside the releases, as signatures are
 		}
 		named++
 		e.find(Finding{Key: fmt.Sprintf("%s %s:%s", TagUnlogged, t.Repository, t.Name), Kind: TagUnlogged, Project: t.Repository, Version: t.Name, LogIndex: -1, Found: t.Digest,
 			Message: fmt.Sprintf("the tag %s of %s would be a release, and the log has none", t.Name, t.Repository),
 			Try:     "find out who wrote it there: it came past the server; restore the database from a backup"})
-		return e.failed
+		return e.told()
 	})
 	if err != nil {
 		return err
 	}
-	return e.failed
+	return e.told()
 }
 
 // projects compares the projects with the newest leaves of them.
@@ -523,7 +587,7 @@ func (e *Examination) projects(ctx context.Context) error {
 					Message: fmt.Sprintf("the database lacks the project %s", name), Try: "restore the database from a backup"})
 			}
 		}
-		return e.failed
+		return e.told()
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -51,6 +52,7 @@ type modelRelease struct {
 	leaf                    int64
 	prov                    []byte
 	yanked, legacy          bool
+	block
 }
 
 type checkpoint struct {
@@ -71,6 +73,8 @@ type modelRun struct {
 	key     note.Verifiers
 	step    int
 	did     map[string]int // operation and outcome -> how often
+	people  []release.Caller
+	ahead   atomic.Int64 // how far the walk's clock is ahead, in nanoseconds
 }
 
 // TestHistoryNeverChanges walks at random through every door and holds the
@@ -85,17 +89,29 @@ func TestHistoryNeverChanges(t *testing.T) {
 		"PostgreSQL": func(t *testing.T) sqlstore.Config { return sqlstore.Config{Postgres: pgtest.New(t)} },
 	} {
 		t.Run(name, func(t *testing.T) {
+			did := map[string]int{}
 			for seed := range uint64(2) {
-				t.Run(fmt.Sprint(seed), func(t *testing.T) { walk(t, seed, config(t)) })
+				t.Run(fmt.Sprint(seed), func(t *testing.T) { walk(t, seed, config(t), did) })
+			}
+			for _, want := range walked {
+				if did[want] == 0 && !testing.Short() {
+					t.Errorf("no walk came to %q: %v", want, did)
+				}
 			}
 		})
 	}
 }
 
-func walk(t *testing.T, seed uint64, cfg sqlstore.Config) {
+// walked is what the walks have to come to.
+var walked = []string{"push new", "push unchanged", "push refused", "oci new", "oci refused", "import new", "yank done", "unyank done", "prov done", "prov refused", "delete refused",
+	"quarantine done", "quarantine refused", "confirm done", "confirm refused", "lift done", "lift refused", "lapse", "bury done", "bury refused", "push withheld"}
+
+func walk(t *testing.T, seed uint64, cfg sqlstore.Config, did map[string]int) {
 	ctx := t.Context()
 	keys := storetest.Keys(t)
 	cfg.Origin, cfg.Signer, cfg.AuditSigner, cfg.VerifierKey = storetest.Origin, keys.Signer, keys.AuditSigner, keys.VerifierKey
+	w := &modelRun{t: t, rng: rand.New(rand.NewPCG(seed, 7)), did: did}
+	cfg.Now = w.now
 	st, err := sqlstore.Open(ctx, cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -105,12 +121,10 @@ func walk(t *testing.T, seed uint64, cfg sqlstore.Config) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &modelRun{
-		t: t, rng: rand.New(rand.NewPCG(seed, 7)), store: st, did: map[string]int{},
-		svc: release.New(release.Config{Store: st, Blobs: blobs, Limits: chart.DefaultLimits(), Secret: bytes.Repeat([]byte("m"), 32), Service: storetest.Origin}),
-		m: model{releases: map[string]*modelRelease{}, files: map[string]string{}, keys: map[string]string{},
-			removed: map[string]bool{}, cutOver: map[string]bool{}},
-	}
+	w.store = st
+	w.svc = release.New(release.Config{Store: st, Blobs: blobs, Limits: chart.DefaultLimits(), Secret: bytes.Repeat([]byte("m"), 32), Service: storetest.Origin, Now: w.now})
+	w.m = model{releases: map[string]*modelRelease{}, files: map[string]string{}, keys: map[string]string{},
+		removed: map[string]bool{}, cutOver: map[string]bool{}}
 	v, err := tlog.NewVerifier(keys.VerifierKey)
 	if err != nil {
 		t.Fatal(err)
@@ -127,11 +141,12 @@ func walk(t *testing.T, seed uint64, cfg sqlstore.Config) {
 	for _, door := range []audit.Door{audit.DoorChartMuseum, audit.DoorAPI, audit.DoorClassic, audit.DoorOCI} {
 		w.callers = append(w.callers, release.Caller{Principal: admin, Door: door})
 	}
+	w.employ(ctx)
 	for _, p := range []string{"one", "two/deep"} {
 		w.must(w.svc.CreateProject(ctx, w.callers[0], p, release.ProjectOptions{Public: p == "one"}))
 	}
 	w.must(w.svc.CreateProject(ctx, w.callers[0], "old", release.ProjectOptions{Importing: true}))
-	steps := 250
+	steps := 300
 	if testing.Short() {
 		steps = 80
 	}
@@ -143,11 +158,6 @@ func walk(t *testing.T, seed uint64, cfg sqlstore.Config) {
 	}
 	w.verifyAll(ctx)
 	w.remembers()
-	for _, want := range []string{"push new", "push unchanged", "push refused", "oci new", "oci refused", "import new", "yank done", "unyank done", "prov done", "prov refused", "delete refused"} {
-		if w.did[want] == 0 && !testing.Short() {
-			t.Errorf("the walk never came to %q: %v", want, w.did)
-		}
-	}
 }
 
 func (w *modelRun) must(_ any, err error) {
@@ -167,15 +177,19 @@ func pick[T any](w *modelRun, of ...T) T { return of[w.rng.IntN(len(of))] }
 
 func (w *modelRun) random(ctx context.Context) {
 	switch n := w.rng.IntN(100); {
-	case n < 30:
+	case n < 24:
 		w.push(ctx)
-	case n < 55:
+	case n < 45:
 		w.pushOCI(ctx)
-	case n < 68:
+	case n < 56:
 		w.importOld(ctx)
-	case n < 78:
+	case n < 64:
 		w.yank(ctx)
-	case n < 86:
+	case n < 80:
+		w.quarantine(ctx)
+	case n < 82:
+		w.bury(ctx)
+	case n < 87:
 		w.attach(ctx)
 	case n < 92:
 		w.delete(ctx)
@@ -226,7 +240,7 @@ func (w *modelRun) holder(project, name, version string) *modelRelease {
 func (w *modelRun) learn(project string, archive []byte, r *release.Receipt, legacy bool) {
 	w.t.Helper()
 	n := &modelRelease{project: project, chart: r.Release.Chart, version: r.Release.Version, archive: archive,
-		manifest: r.Release.Manifest, leaf: r.Release.LogIndex, legacy: legacy}
+		manifest: r.Release.Manifest, leaf: r.Release.LogIndex, legacy: legacy, block: block{lapsedBy: -1}}
 	if w.m.releases[n.ref()] != nil {
 		w.fail("%s was released twice", n.ref())
 	}
@@ -267,6 +281,11 @@ func (w *modelRun) judge(what, project, name, version string, archive []byte, r 
 		}
 		w.learn(project, archive, &r, legacy)
 		w.did[what+" new"]++
+	case exact && (held.tombstoned || held.quarantined && bytes.Equal(held.archive, archive)):
+		if problem.KindOf(err) != held.kind() {
+			w.fail("%s of %s, %+v: %v", what, held.ref(), held.block, err)
+		}
+		w.did[what+" withheld"]++
 	case exact && bytes.Equal(held.archive, archive) && err == nil:
 		if !r.Unchanged || r.Release.LogIndex != held.leaf {
 			w.fail("%s of released %s: %+v", what, held.ref(), r.Release)
@@ -308,10 +327,15 @@ func (w *modelRun) pushOCI(ctx context.Context) {
 	config, err := json.Marshal(map[string]string{"name": name, "version": version, "apiVersion": "v2"})
 	w.must(nil, err)
 	closed := w.m.removed[project] || project == "old" && !w.m.cutOver["old"]
-	if err := w.upload(ctx, c, repo, archive); err == nil {
+	err = w.upload(ctx, c, repo, archive)
+	if err == nil {
 		err = w.upload(ctx, c, repo, config)
-		w.must(nil, err)
-	} else if !w.m.removed[project] {
+	}
+	if held := w.holder(project, name, version); err != nil && held != nil && held.withheld() && !w.m.removed[project] && problem.KindOf(err) == held.kind() {
+		w.did["oci withheld"]++ // its blobs are not taken
+		return
+	}
+	if err != nil && !w.m.removed[project] {
 		w.fail("upload to %s: %v", repo, err)
 	}
 	manifest := fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json",`+
@@ -374,7 +398,7 @@ func (w *modelRun) yank(ctx context.Context) {
 		_, err = w.svc.Unyank(ctx, w.callers[0], r.project, r.chart, r.version, "")
 	}
 	verb := map[bool]string{true: "yank", false: "unyank"}[yank]
-	if want := !w.m.removed[r.project] && r.yanked != yank; want != (err == nil) {
+	if want := !w.m.removed[r.project] && r.yanked != yank && !r.withheld(); want != (err == nil) {
 		w.fail("%s %s, yanked %v: %v", verb, r.ref(), r.yanked, err)
 	}
 	if err == nil {
@@ -395,6 +419,10 @@ func (w *modelRun) attach(ctx context.Context) {
 	case w.m.removed[r.project]:
 		if err == nil {
 			w.fail("provenance into removed %s", r.project)
+		}
+	case r.withheld():
+		if problem.KindOf(err) != r.kind() {
+			w.fail("provenance of %s, %+v: %v", r.ref(), r.block, err)
 		}
 	case r.prov == nil || bytes.Equal(r.prov, prov):
 		if err != nil {
@@ -469,8 +497,12 @@ func (w *modelRun) verifyAll(ctx context.Context) {
 		if w.m.removed[r.project] {
 			continue
 		}
-		count[r.project]++
 		file := chart.FileName(r.chart, r.version)
+		if r.withheld() {
+			w.verifyWithheld(ctx, r, file)
+			continue
+		}
+		count[r.project]++
 		got, b, err := w.svc.OpenArchive(ctx, c, r.project, file)
 		w.must(nil, err)
 		var buf bytes.Buffer

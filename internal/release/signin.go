@@ -349,3 +349,13 @@ func (s *Service) AccountLinks(ctx context.Context, c Caller) ([]AccountLink, er
 	}
 	return s.store.AccountLinks(ctx)
 }
+
+// holder is whom a grant is for: an account by its name, or a group of the
+// identity provider, which is its own id.
+func (s *Service) holder(ctx context.Context, name string) (string, error) {
+	if group, ok := strings.CutPrefix(name, GroupPrefix); ok {
+		return name, checkGroup(group)
+	}
+	a, _, err := s.store.AccountByName(ctx, name)
+	return a.ID, err
+}

@@ -2,6 +2,7 @@ package release_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -539,6 +540,50 @@ func TestTryPolicy(t *testing.T) {
 	if s.events() != events {
 		t.Error("a trial was recorded")
 	}
+}
+
+// TestSignedMirror: a mirror takes only what its upstream signed, where it is
+// told to, and nothing of it waits.
+func TestSignedMirror(t *testing.T) {
+	s := newSigning(t)
+	policy := s.policy(signature.Any, []signature.Kind{signature.PGP}, func(p *signature.Policy) { p.Signers, p.TrustedRoot = p.Signers[:1], "" })
+	policy.Mirror = "up"
+	s.project("signed", release.ProjectOptions{Policy: policy})
+	mirror := func(name string, prov []byte) (release.Receipt, error) {
+		archive := charttest.Build(t, name, "1.0.0", nil)
+		from := release.MirrorOrigin{Upstream: "up", URL: "https://up.example.test/x.tgz", Chart: name, Version: "1.0.0", Digest: sum(archive), FirstSeen: s.now}
+		if prov != nil {
+			from.Provenance = func(context.Context, string) ([]byte, error) { return prov, nil }
+		}
+		return s.Mirror(s.ctx, "signed", bytes.NewReader(archive), from)
+	}
+	good, bad := charttest.Build(t, "good", "1.0.0", nil), charttest.Build(t, "bad", "1.0.0", nil)
+	receipt, err := mirror("good", s.pgp.Sign(t, good, s.now))
+	s.ok(err)
+	if receipt.Release.State != release.Active || !s.seen("signed", "good") {
+		t.Errorf("got %+v", receipt)
+	}
+	_, err = mirror("bad", signaturetest.NewPGP(t, s.now.AddDate(0, -1, 0)).Sign(t, bad, s.now))
+	s.refused(err, problem.Policy, "signature-unknown-signer")
+	_, err = mirror("none", nil)
+	s.refused(err, problem.Policy, "signature-missing")
+	for name, p := range map[string]release.Policy{
+		"bundles": s.policy(signature.Any, []signature.Kind{signature.Key}),
+		"owners": s.policy(signature.Any, []signature.Kind{signature.PGP}, func(p *signature.Policy) {
+			p.Distinct = true
+			for i := range p.Signers {
+				p.Signers[i].Owner = "usr-x"
+			}
+		}),
+	} {
+		p.Mirror = "up"
+		_, err := s.CreateProject(s.ctx, s.admin, "odd", release.ProjectOptions{Policy: p})
+		if s.refused(err, problem.Invalid, "project-mirror"); t.Failed() {
+			t.Errorf("%s was taken", name)
+		}
+	}
+	_, err = s.CreateProject(s.ctx, s.admin, "plain", release.ProjectOptions{Kind: release.KindArtifacts, Policy: s.policy(signature.None, nil)})
+	s.refused(err, problem.Invalid, "signature-policy")
 }
 
 // TestLegacySignatureTag: what older clients wrote is named and not counted.

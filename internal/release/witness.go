@@ -314,7 +314,8 @@ func (w *witnessing) due(size int64, now time.Time) bool {
 	return false
 }
 
-// over says whether the next round begins. A round waits for witnesses that
+// over says whether the next round begins, which is looked at once in
+// witnessPace. A round waits for witnesses that
 // were well before it, so that they cosign the same checkpoints and a quorum
 // comes together; it never waits for one that fails, and for none of them
 // longer than witnessPatience.
@@ -324,7 +325,7 @@ func (w *witnessing) over(size int64, now time.Time) bool {
 		return true
 	case now.Sub(r.begun) >= witnessRenew:
 		return true
-	case size <= r.checkpoint.Size || now.Sub(r.begun) < witnessPace:
+	case size <= r.checkpoint.Size:
 		return false
 	case r.met || now.Sub(r.begun) >= witnessPatience:
 		return true

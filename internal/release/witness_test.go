@@ -347,6 +347,12 @@ func TestWitnessing(t *testing.T) {
 			t.Errorf("asked %d times in ten hours of an idle log", n)
 		}
 		expectPublished(t, s, policy, 102, "w1", "w2")
+		// A cosignature that was given stays, though the next one is not.
+		w2.is(func(context.Context, tlog.WitnessRequest) (tlog.WitnessAnswer, error) {
+			return tlog.WitnessAnswer{}, errors.New("away")
+		})
+		time.Sleep(90 * time.Minute)
+		expectPublished(t, s, policy, 102, "w1", "w2")
 		if len(store.events) != 0 {
 			t.Errorf("events %+v", store.events)
 		}

@@ -49,6 +49,9 @@ func (s *Service) fingerprintOf(ctx context.Context, archive string) (string, er
 		s.log.ErrorContext(ctx, "an archive has no fingerprint, since its bytes are damaged or lost", "digest", archive)
 		return "", nil // and those after it are not kept waiting
 	}
+	if problem.KindOf(err) == problem.Gone {
+		return "", nil // a tombstone took its bytes away before
+	}
 	if err != nil {
 		return "", err
 	}

@@ -102,28 +102,39 @@ func TestAudit(t *testing.T) {
 // TestAuditStops: a second leaf of a version is an honest append, which the
 // plain key cosigns and the audit key never does again.
 func TestAuditStops(t *testing.T) {
-	l := newTree(t, origin, 1).project().releases(30)
+	l := newTree(t, origin, 1).project().releases(300)
 	cfg, dir := auditing(t, l)
+	first := false // whether the first entries were read
+	cfg.Entries = func(ctx context.Context, url string, n int64, width int) ([][]byte, error) {
+		first = first || n == 0
+		return l.serves(ctx, url, n, width)
+	}
 	w := open(t, cfg)
 	audited(t, w, l, 0)
 	cosigned(t, w, l, 0)
-	l.release("1.0.7", 7777)
-	unaudited(t, w, l, 30, http.StatusForbidden, "release-second")
-	cosigned(t, w, l, 30)
-	l.releases(40)
-	unaudited(t, w, l, 30, http.StatusForbidden, "release-second")
-	cosigned(t, w, l, 31)
 	w.Close()
 	w = open(t, cfg)
-	unaudited(t, w, l, 30, http.StatusForbidden, "leaf 30")
+	l.release("1.0.7", 7777)
+	unaudited(t, w, l, 300, http.StatusForbidden, "release-second")
+	cosigned(t, w, l, 300)
+	l.releases(310)
+	unaudited(t, w, l, 300, http.StatusForbidden, "release-second")
+	cosigned(t, w, l, 301)
 	w.Close()
+	w = open(t, cfg)
+	unaudited(t, w, l, 300, http.StatusForbidden, "leaf 300")
+	w.Close()
+	first = false
 	// An operator takes the stop away: all is read again, and stops again.
 	if err := os.Remove(filepath.Join(dir, "audit.state", hashOf(origin)+".stopped")); err != nil {
 		t.Fatal(err)
 	}
 	w = open(t, cfg)
-	unaudited(t, w, l, 30, http.StatusForbidden, "release-second")
-	cosigned(t, w, l.releases(41), 40)
+	unaudited(t, w, l, 300, http.StatusForbidden, "release-second")
+	if !first {
+		t.Error("the first entries were not read again")
+	}
+	cosigned(t, w, l.releases(311), 310)
 }
 
 // TestAuditReadsWhatIsSigned: entries that are not those of the checkpoint

@@ -103,7 +103,9 @@ func (c *cosigner) add(ctx context.Context, body []byte) ([]byte, error) {
 	return c.sign(s, cp)
 }
 
-// continues checks a checkpoint against the one that was cosigned last.
+// continues checks a checkpoint against the one that was cosigned last. That an
+// empty log has one root, and that nothing proves the step from it, is part of
+// VerifyConsistency.
 func (s *subject) continues(r tlog.WitnessRequest, cp tlog.Checkpoint) *refusal {
 	size, root := int64(0), tlog.EmptyRoot()
 	if last := s.last.Load(); last != nil {
@@ -112,10 +114,6 @@ func (s *subject) continues(r tlog.WitnessRequest, cp tlog.Checkpoint) *refusal 
 	switch {
 	case r.Old != size:
 		return &refusal{status: http.StatusConflict, size: size, text: fmt.Sprintf("the last checkpoint that was cosigned has %d leaves", size)}
-	case cp.Size == 0 && cp.Root != tlog.EmptyRoot():
-		return refuse(http.StatusUnprocessableEntity, "the root of an empty log is another one")
-	case r.Old == 0 && len(r.Proof) > 0:
-		return refuse(http.StatusUnprocessableEntity, "with the old size 0 there is no proof")
 	case tlog.VerifyConsistency(size, root, cp.Size, cp.Root, r.Proof) != nil:
 		return refuse(http.StatusUnprocessableEntity, "the proof does not show that the log of %d leaves continues that of %d", cp.Size, size)
 	}

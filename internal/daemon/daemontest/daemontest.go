@@ -128,6 +128,7 @@ type Options struct {
 	Flags []string // after serve --data … --listen 127.0.0.1:0
 	Env   []string // beside PATH and HOME; CHARTKEEP_ of this process are not passed on
 	HTTP  *http.Client
+	NotReady bool // it need not be ready, as one that is read-only is not
 	// Prepare may change how the process is started.
 	Prepare func(*exec.Cmd)
 }
@@ -191,7 +192,7 @@ func Try(t testing.TB, opt Options) (*Server, error) {
 		s.Kill()
 		return nil, fmt.Errorf("the server did not say that it serves within %s\n%s", Patience, s.said.notable())
 	}
-	if err := s.ready(); err != nil {
+	if err := s.ready(opt.NotReady); err != nil {
 		return nil, fmt.Errorf("%w\n%s", err, s.said.notable())
 	}
 	s.Took = time.Since(begun)
@@ -256,7 +257,7 @@ func (s *Server) run(started chan<- error) {
 }
 
 // ready waits for the first answer of /readyz.
-func (s *Server) ready() error {
+func (s *Server) ready(anyway bool) error {
 	ctx, cancel := context.WithTimeout(context.Background(), Patience)
 	defer cancel()
 	for _, scheme := range []string{"http", "https"} {
@@ -271,7 +272,7 @@ func (s *Server) ready() error {
 		body, _ := io.ReadAll(io.LimitReader(res.Body, 4<<10))
 		res.Body.Close()
 		switch {
-		case res.StatusCode == http.StatusOK:
+		case res.StatusCode == http.StatusOK, anyway && res.StatusCode == http.StatusServiceUnavailable:
 			s.URL = scheme + "://" + s.Addr
 			return nil
 		case scheme == "http" && res.StatusCode == http.StatusBadRequest: // it speaks TLS

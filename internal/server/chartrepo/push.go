@@ -38,6 +38,7 @@ type saved struct {
 	State         release.State `json:"state"`
 	// Proof is the text of the .tlog-proof file that shows the release in the log.
 	Proof string `json:"proof"`
+	release.Signed
 }
 
 // writeSaved answers a push. It is 201 also when nothing moved, since
@@ -51,7 +52,7 @@ func writeSaved(w http.ResponseWriter, rcpt *release.Receipt) error {
 		Saved: true, Project: rel.Project, Chart: rel.Chart, Version: rel.Version,
 		Digest: rel.Archive, ContentDigest: rel.Content, Provenance: rel.Provenance,
 		LogIndex: rel.LogIndex, Unchanged: rcpt.Unchanged, State: rel.State,
-		Proof: string(rcpt.Proof.Marshal()),
+		Proof: string(rcpt.Proof.Marshal()), Signed: rcpt.Signed,
 	})
 }
 

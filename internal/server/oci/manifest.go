@@ -92,6 +92,7 @@ type released struct {
 	LogIndex      int64  `json:"log_index"`
 	Unchanged     bool   `json:"unchanged"`
 	Proof         string `json:"proof"` // text of the .tlog-proof file
+	release.Signed
 }
 
 // writeReceipt says where the release stands in the log, and proves it.
@@ -104,7 +105,7 @@ func writeReceipt(w http.ResponseWriter, r *http.Request, location, digest strin
 	h.Set("Chartkeep-Proof", server.ContextPath(r)+"/"+rec.Release.Project+"/charts/"+rec.Release.File+".tlog-proof")
 	return server.WriteJSON(w, http.StatusCreated, released{
 		Release: rec.Release.Ref(), Digest: rec.Release.Archive, ContentDigest: rec.Release.Content,
-		LogIndex: rec.Release.LogIndex, Unchanged: rec.Unchanged, Proof: string(rec.Proof.Marshal()),
+		LogIndex: rec.Release.LogIndex, Unchanged: rec.Unchanged, Proof: string(rec.Proof.Marshal()), Signed: rec.Signed,
 	})
 }
 

@@ -18,6 +18,7 @@ type mePage struct {
 	Grants          []grantRow
 	Account         string     // that a personal token belongs to; "" for none
 	AccountGrants   []grantRow // what the account may; the token can do what both allow
+	TokenForm       *tokenForm // nil for whoever has nothing to give to a token
 }
 
 type grantRow struct {
@@ -36,6 +37,13 @@ func (d *Door) me(w http.ResponseWriter, r *http.Request) error {
 	if !signedIn(&p) {
 		return problem.New(problem.Unauthenticated, access.RuleSignIn, "you are not signed in")
 	}
+	m := d.mePage(r)
+	m.TokenForm = newTokenForm(m.Base, &p, "")
+	return d.render(w, r, http.StatusOK, "me", m)
+}
+
+func (d *Door) mePage(r *http.Request) *mePage {
+	p := server.CallerOf(r).Principal
 	m := &mePage{
 		frame: d.frameOf(r, "Access", "me"), Name: nameOf(&p), Kind: kindOf(&p), ID: p.ID,
 		TokenID: p.TokenID, Issuer: p.Issuer,
@@ -45,7 +53,7 @@ func (d *Door) me(w http.ResponseWriter, r *http.Request) error {
 	if p.Of != nil {
 		m.Account, m.AccountGrants = p.Of.Name, m.grants(p.Of.Grants)
 	}
-	return d.render(w, r, http.StatusOK, "me", m)
+	return m
 }
 
 func (f *frame) grants(list []access.Grant) []grantRow {

@@ -28,6 +28,7 @@ const (
 	pageSSO                   // /ui/sso: to the identity provider
 	pageSSOBack               // /ui/sso/callback: back from it
 	pageTheme                 // /ui/theme
+	pageMakeToken             // /ui/me/tokens
 	pageProject               // /ui/projects/{project}
 	pageChart                 // /ui/projects/{project}/charts/{chart}
 	pageRelease               // /ui/projects/{project}/charts/{chart}/{version}
@@ -62,7 +63,7 @@ const (
 
 func (p page) readable() bool {
 	switch p {
-	case pageSignOut, pageTheme, pageYank, pageUnyank, pageSign, pageAccept, pageDismiss:
+	case pageSignOut, pageTheme, pageMakeToken, pageYank, pageUnyank, pageSign, pageAccept, pageDismiss:
 		return false
 	}
 	return true
@@ -121,6 +122,8 @@ func parse(path string) (request, error) {
 		}[segs[0]]; p != 0 {
 			return request{page: p}, nil
 		}
+	case segs[0] == "me" && segs[1] == "tokens" && len(segs) == 2:
+		return request{page: pageMakeToken}, nil
 	case segs[0] == "sso" && segs[1] == "callback" && len(segs) == 2:
 		return request{page: pageSSOBack}, nil
 	case segs[0] == "projects":

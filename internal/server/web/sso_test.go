@@ -129,3 +129,43 @@ func TestSignInPageNamesTheProvider(t *testing.T) {
 		t.Errorf("%d filled buttons", n)
 	}
 }
+
+// CreateToken implements Service: it refuses a name that says so.
+func (f *fakeService) CreateToken(_ context.Context, c release.Caller, req release.TokenRequest) (string, release.Token, error) {
+	switch {
+	case req.Name == "bad":
+		return "", release.Token{}, problem.New(problem.Invalid, "token-name", "this is not a name for a token")
+	case len(req.Grants) != 1 || req.Grants[0].ID != "":
+		return "", release.Token{}, problem.New(problem.Invalid, "token-grants", "a token has between 1 and 50 grants")
+	}
+	return "ckt_made-" + c.Principal.Name + "-" + string(req.Grants[0].Role), release.Token{ID: "tok-1", Expires: req.Expires}, nil
+}
+
+func TestMakeToken(t *testing.T) {
+	f := newSample(t)
+	own := reader.Principal.Grants[0]
+	doc := parseHTML(t, get(t, f, reader, "/ui/me").Body.String())
+	doc.one(t, "form[action=/ui/me/tokens] select[name=grant]")
+	w := post(t, f, reader, "/ui/me/tokens", url.Values{"name": {"laptop"}, "grant": {own.ID}, "days": {"90"}})
+	doc = parseHTML(t, w.Body.String())
+	checkPage(t, doc)
+	if w.Code != 201 || !strings.Contains(doc.one(t, "#token").words(), "ckt_made-"+reader.Principal.Name+"-"+string(own.Role)) || len(doc.all("form[action=/ui/me/tokens]")) != 0 {
+		t.Errorf("%d %s", w.Code, doc.one(t, "#token").words())
+	}
+	for name, form := range map[string]url.Values{
+		"a name":                   {"name": {"bad"}, "grant": {own.ID}},
+		"a grant of somebody else": {"name": {"x"}, "grant": {"grn-of-somebody-else"}},
+	} {
+		w := post(t, f, reader, "/ui/me/tokens", form)
+		checkPage(t, parseHTML(t, w.Body.String()))
+		if w.Code != 400 || strings.Contains(w.Body.String(), "ckt_made") {
+			t.Errorf("%s: %d", name, w.Code)
+		}
+	}
+	if w := post(t, f, nobody, "/ui/me/tokens", url.Values{"grant": {own.ID}}); w.Code != 401 {
+		t.Errorf("nobody: %d", w.Code)
+	}
+	if w := get(t, f, reader, "/ui/me/tokens"); w.Code != 405 {
+		t.Errorf("by a link: %d", w.Code)
+	}
+}

@@ -24,6 +24,7 @@ import (
 type Service interface {
 	Authenticate(ctx context.Context, secret string) (access.Principal, error)
 	Login(ctx context.Context, name, password string) (access.Principal, error)
+	CreateToken(ctx context.Context, c release.Caller, req release.TokenRequest) (secret string, t release.Token, err error)
 	MintSession(ctx context.Context, c release.Caller) (token string, expires time.Time, err error)
 	CanI(ctx context.Context, c release.Caller, account string, action access.Action, project, chart string, prerelease bool) (access.Decision, error)
 
@@ -198,6 +199,8 @@ func (d *Door) post(w http.ResponseWriter, r *http.Request, req request) error {
 		return d.signOut(w, r)
 	case pageTheme:
 		return d.setTheme(w, r)
+	case pageMakeToken:
+		return d.makeToken(w, r)
 	case pageYank:
 		return d.yank(w, r, req)
 	case pageUnyank:

@@ -121,6 +121,14 @@ func (s *Store) besideLeaf(ctx context.Context, a *custody.Aside, entry []byte) 
 		staged := release.State(state) == release.Staged
 		a.Staged = &staged
 		return s.besideBlob(ctx, a, l.Digest)
+	case tlog.Tombstone:
+		a.Forget = []int64{l.Index}
+		var late int64
+		err := s.queryRow(ctx, "SELECT idx FROM late_provenance WHERE release = ?", l.Index).Scan(&late)
+		if err == nil {
+			a.Forget = append(a.Forget, late)
+		}
+		return passMissing(err)
 	case tlog.Project:
 		return s.besideProject(ctx, a, l.Name, l.Policy)
 	case tlog.Policy:
@@ -204,18 +212,19 @@ func (s *Store) besideBlob(ctx context.Context, a *custody.Aside, d string) erro
 	return passMissing(err)
 }
 
-// besideProject adds the policy of a project, if it is still the one of the
-// leaf; else a later leaf has it.
+// besideProject adds the policy of a project that a leaf names by its digest.
 func (s *Store) besideProject(ctx context.Context, a *custody.Aside, name, policyDigest string) error {
-	var policy, now string
-	err := s.queryRow(ctx, "SELECT policy, policy_digest, artifacthub FROM project WHERE name = ?", name).Scan(&policy, &now, &a.ArtifactHub)
+	var id int64
+	err := s.queryRow(ctx, "SELECT id, artifacthub FROM project WHERE name = ?", name).Scan(&id, &a.ArtifactHub)
 	if err != nil {
 		return passMissing(err)
 	}
-	if now == policyDigest {
-		a.Policy = []byte(policy)
+	var text string
+	err = s.queryRow(ctx, "SELECT document FROM policy_document WHERE digest = ? AND project = ?", policyDigest, id).Scan(&text)
+	if err == nil {
+		a.Policy = []byte(text)
 	}
-	return nil
+	return passMissing(err)
 }
 
 // besideEvent adds the manifest that an event tells of, if it is still there.

@@ -59,6 +59,12 @@ func (b *batch) dueQuarantine(id int64, now time.Time) error {
 	if err != nil {
 		return err
 	}
+	if _, removed, err := b.standing(r.ProjectID); err != nil || removed != nil {
+		if err == nil { // nothing of the project is served again
+			_, err = b.w.exec(b.ctx, "UPDATE quarantine SET due = 0 WHERE release = ? AND open = 1", id)
+		}
+		return err
+	}
 	lapses := r.Quarantine.Lapses
 	if !now.Before(lapses) {
 		return b.endQuarantine(&r, tlog.QuarantineLapsed, "", now, byServer(audit.QuarantineLapsed, now))

@@ -210,7 +210,7 @@ func (b *batch) replayAttach(l *tlog.Attach, step *custody.Step) error {
 	}
 	if wasStaged && !staged {
 		r.State = release.Active
-		if err := b.setHidden(repo, &r, 0); err != nil {
+		if err := b.activate(repo, &r); err != nil {
 			return err
 		}
 	}
@@ -241,43 +241,42 @@ func (b *batch) replayYank(l tlog.Yank, index int64, yank bool) error {
 
 func (b *batch) replayProject(l *tlog.Project, step *custody.Step) error {
 	if l.Action == tlog.ProjectCreated {
-		policy := "{}" // its digest is true all the same, and a later leaf may have its text
-		if step.Aside.Policy != nil {
-			policy = string(step.Aside.Policy)
-		}
 		b.created = true
-		_, err := b.w.exec(b.ctx, "INSERT INTO project (name, kind, public, state, policy, policy_digest, artifacthub, generation, changed, created, created_by) "+
-			"VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-			l.Name, l.Kind, flag(l.Visibility == "public"), l.State, policy, l.Policy, step.Aside.ArtifactHub, recovered, millis(l.Time), millis(l.Time), l.Actor.Subject)
-		return err
+		if _, err := b.w.exec(b.ctx, "INSERT INTO project (name, kind, public, state, policy, policy_digest, artifacthub, generation, changed, created, created_by) "+
+			"VALUES (?, ?, ?, ?, '{}', '', ?, ?, ?, ?, ?)",
+			l.Name, l.Kind, flag(l.Visibility == "public"), l.State, step.Aside.ArtifactHub, recovered, millis(l.Time), millis(l.Time), l.Actor.Subject); err != nil {
+			return err
+		}
+		return b.replayPolicy(l.Name, l.Policy, step)
 	}
 	p, err := b.replayedProject(l.Name)
 	if err != nil {
 		return err
 	}
 	p.Public, p.State = l.Visibility == "public", release.ProjectState(l.State)
-	if step.Aside.Policy != nil || step.Aside.ArtifactHub != "" {
-		p.ArtifactHubID = step.Aside.ArtifactHub
-	}
+	p.ArtifactHubID = step.Aside.ArtifactHub
 	return b.replayPolicy(l.Name, l.Policy, step)
 }
 
-// replayPolicy gives a project the policy of a leaf. Its text is known when it
-// was the last one that was kept.
+// replayPolicy gives a project the policy of a leaf, and keeps it under its
+// digest. Where its text is lost, the policy before stays in force.
 func (b *batch) replayPolicy(project, digest string, step *custody.Step) error {
 	p, err := b.replayedProject(project)
 	if err != nil {
 		return err
 	}
-	if step.Aside.Policy != nil {
-		var policy release.Policy
-		if err := json.Unmarshal(step.Aside.Policy, &policy); err != nil {
-			return fmt.Errorf("policy of project %s: %w", project, err)
+	if step.Aside.Policy == nil {
+		if p.PolicyDigest == "" {
+			p.PolicyDigest = release.PolicyDigest(p.Policy)
 		}
-		p.Policy = policy
+		return nil
 	}
-	p.PolicyDigest = digest
-	return nil
+	var policy release.Policy
+	if err := json.Unmarshal(step.Aside.Policy, &policy); err != nil {
+		return fmt.Errorf("policy of project %s: %w", project, err)
+	}
+	p.Policy, p.PolicyDigest = policy, digest
+	return b.keepPolicy(&p.Project)
 }
 
 func (b *batch) replayQuarantine(l *tlog.Quarantine, index int64) error {

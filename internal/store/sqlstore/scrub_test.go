@@ -464,3 +464,83 @@ func (s *scrubbed) notServed(svc *release.Service, a *attack) {
 		}
 	}
 }
+
+func TestScrubStore(t *testing.T) {
+	both(t, func(t *testing.T, d database) {
+		storetest.Scrubs(t, func(t *testing.T) func(*testing.T, func() time.Time) storetest.ScrubStore {
+			place := newSQLite
+			if d.driver == "pgx" {
+				place = newPostgres
+			}
+			at := place(t)
+			return func(t *testing.T, now func() time.Time) storetest.ScrubStore { return at.open(t, now) }
+		})
+	})
+}
+
+// TestLateProvenance fills the table for attachments that were made before
+// there was one.
+func TestLateProvenance(t *testing.T) {
+	both(t, func(t *testing.T, d database) {
+		s := newScrubbed(t, d)
+		var want, got int64
+		s.ok(s.behind.QueryRow("SELECT idx FROM late_provenance").Scan(&want))
+		text, err := os.ReadFile("migrations/0006_scrub.sql")
+		s.ok(err)
+		_, rest, ok := strings.Cut(string(text), map[string]string{"sqlite": "-- +sqlite\n", "pgx": "-- +postgres\n"}[d.driver])
+		fill, _, _ := strings.Cut(rest, "-- +end")
+		if !ok {
+			t.Fatal("the migration fills nothing")
+		}
+		s.exec("DELETE FROM late_provenance", fill)
+		var release int64
+		s.ok(s.behind.QueryRow("SELECT release, idx FROM late_provenance").Scan(&release, &got))
+		if got != want || release != s.releases["web@1.1.0"].ID {
+			t.Errorf("release %d has leaf %d, want %d and %d", release, got, s.releases["web@1.1.0"].ID, want)
+		}
+	})
+}
+
+// TestScrubResumes ends a pass in the middle, and lets another process go on.
+func TestScrubResumes(t *testing.T) {
+	s := newScrubbed(t, newSQLite(t))
+	store, err := s.place.try(t, nil)
+	s.ok(err)
+	defer store.Close()
+	now := func() time.Time { return *s.clock }
+	svc := s.service(store, now)
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	*s.clock = s.clock.Add(time.Hour)
+	if err := svc.Scrub(ctx); err == nil {
+		t.Fatal("a pass that was stopped is complete")
+	}
+	// What was compared is not compared again, but by who cannot know that.
+	token, st, err := store.LeaseScrub(t.Context(), now(), time.Minute)
+	s.ok(err)
+	if token == 0 {
+		t.Fatal("the stopped pass is held still")
+	}
+	st.Running, st.Started, st.Next, st.Seal = true, now(), 256, "forged"
+	s.ok(store.SaveScrub(t.Context(), token, st, now(), 0))
+	*s.clock = s.clock.Add(time.Hour)
+	s.ok(svc.Scrub(t.Context()))
+	view, err := svc.ScrubStatus(t.Context(), somebody)
+	s.ok(err)
+	if view.Last == nil || view.Last.Counts.Releases != 4 || view.Last.Counts.Blobs != 4 || len(view.Open) != 0 {
+		t.Errorf("a forged place was believed: %+v", view.Last)
+	}
+	if view.Seal != "" {
+		t.Error("the seal is shown")
+	}
+	// Behind the first 256 leaves there is no release, but all of the log.
+	dir, err := blob.OpenDir(s.blobs)
+	s.ok(err)
+	e := release.Examination{Stored: store, Blobs: dir, Projects: store.AllProjects, Origin: storetest.Origin, Find: func(f release.Finding) error { return errors.New(f.Message) }}
+	e.LogKeys, e.AuditKeys = verifiers(t)
+	st = release.ScrubState{Next: 256}
+	s.ok(e.Run(t.Context(), &st))
+	if st.Done.Releases != 0 || st.Done.Leaves < 500 || st.Next != st.Size || st.Size < 270 {
+		t.Errorf("resumed at 256: %+v", st)
+	}
+}

@@ -295,6 +295,12 @@ func (b *batch) reconsider(r *release.Release, p *batchProject, a *release.Attac
 			if err := b.release(p, repo, r); err != nil {
 				return err
 			}
+			ev := a.Event
+			ev.Name, ev.Outcome, ev.Resource, ev.After = audit.ReleaseAccepted, allowed, resource(r), r.Archive
+			ev.Detail = map[string]string{"waited": "it has all that the policy in force asks for"}
+			if err := b.record(ev); err != nil {
+				return err
+			}
 		}
 	}
 	res.Release = *r
