@@ -196,7 +196,7 @@ type Pipeline struct {
 	// "repository_id:41881900,repository_owner_id:65".
 	Subject string
 	Source  Source
-	// Facts are worth a line in the audit trail, by label.
+	// Facts are worth a line in the audit trail, by label. None is of a person.
 	Facts map[string]string
 }
 
@@ -219,11 +219,11 @@ func (p Provider) PipelineOf(c *Claims) (pl Pipeline, ok bool) {
 	case ProviderGitHub:
 		pl.Subject, ok = stableName(claim, "repository_id", "repository_owner_id")
 		pl.Source = Source{gitHubURL(c.Issuer, claim("repository")), claim("sha")}
-		facts = []string{"repository", "workflow_ref", "job_workflow_ref", "ref", "event_name", "environment", "run_id", "run_attempt", "actor_id"}
+		facts = []string{"repository", "workflow_ref", "job_workflow_ref", "ref", "event_name", "environment", "run_id", "run_attempt"}
 	case ProviderGitLab:
 		pl.Subject, ok = stableName(claim, "project_id", "namespace_id")
 		pl.Source = Source{strings.TrimRight(c.Issuer, "/") + "/" + claim("project_path"), claim("sha")}
-		facts = []string{"project_path", "ci_config_ref_uri", "ref", "pipeline_source", "environment", "pipeline_id", "job_id", "user_id"}
+		facts = []string{"project_path", "ci_config_ref_uri", "ref", "pipeline_source", "environment", "pipeline_id", "job_id"}
 	case ProviderKubernetes:
 		pl.Subject, ok = "serviceaccount_uid:"+claim(claimUID), claim(claimUID) != ""
 		facts = []string{"kubernetes.io/namespace", "kubernetes.io/serviceaccount/name", "kubernetes.io/pod/name", "kubernetes.io/pod/uid"}

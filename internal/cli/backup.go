@@ -61,7 +61,7 @@ Keep it apart, or take it in with --with-key.`,
 chartkeep backup --data /var/lib/chartkeep --to /backup/chartkeep
 chartkeep backup --data /var/lib/chartkeep --to /backup/chartkeep-monday.tar`,
 		flags: func(f *pflag.FlagSet) {
-			opt.register(f)
+			opt.registerOnly(f, "data")
 			f.StringVar(&to, "to", "", "`FOLDER` of backups, or a new FILE.tar")
 			f.BoolVar(&withKey, "with-key", false, "take the private log key in")
 		},
@@ -130,9 +130,10 @@ second history. With --read-only-until-recovered it is restored, and the server
 takes no writes until log recover has brought the rest back.`,
 		example: `
 chartkeep restore --from /backup/chartkeep --data /var/lib/chartkeep
-chartkeep restore --from /backup/chartkeep --data /var/lib/chartkeep --checkpoint checkpoint`,
+chartkeep restore --from /backup/chartkeep --data /var/lib/chartkeep \
+  --checkpoint checkpoint`,
 		flags: func(f *pflag.FlagSet) {
-			opt.register(f)
+			opt.registerOnly(f, "data", "witness-policy")
 			f.StringVar(&from.From, "from", "", "`FOLDER` of backups, or a FILE.tar")
 			f.StringVar(&from.Snapshot, "snapshot", "", "`ID` of the backup; the newest without it")
 			f.StringVar(&from.Checkpoint, "checkpoint", "", "`FILE` of a checkpoint that the backup must not be behind")

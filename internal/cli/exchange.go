@@ -66,9 +66,8 @@ chartkeep publisher. See chartkeep help publishers.`,
 		example: `
 # GitHub Actions: the next steps have CHARTKEEP_TOKEN
 chartkeep token exchange --project demo --env-file "$GITHUB_ENV"
-# then Helm as well
-chartkeep token exchange --project demo -q | \
-  helm registry login charts.example.com --username pipeline --password-stdin`,
+# for helm registry login --password-stdin
+chartkeep token exchange --project demo -q > token`,
 		flags: opt.register,
 		run: func(ctx context.Context, _ []string) (result, error) {
 			if opt.project == "" {

@@ -77,7 +77,7 @@ checked.`,
 chartkeep fsck --data /var/lib/chartkeep --log-key log.vkey
 chartkeep fsck --data /var/lib/chartkeep --restore-from /backup/blobs`,
 		flags: func(f *pflag.FlagSet) {
-			opt.register(f)
+			opt.registerOnly(f, "data")
 			key.register(f)
 			f.StringVar(&do.RestoreFrom, "restore-from", "", "`FOLDER` with files among which missing bytes are looked for")
 			f.BoolVar(&do.Repair, "repair", false, "remove cached indexes that are false")

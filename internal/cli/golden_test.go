@@ -124,6 +124,13 @@ func sampleResults() []result {
 		releaseDetail{client.Detail{Release: rel, Metadata: chart.Metadata{Name: "web", Version: "1.4.2", APIVersion: "v2", AppVersion: "3.1", Description: "A web | *site*\nof \u202eours", Deprecated: true,
 			Dependencies: []chart.Dependency{{Name: "redis", Version: ">= 1", Repository: "https://charts.example.test"}}}, Proof: "c2sp.org/tlog-proof@v1\n…\n"}},
 		chartList{[]client.ChartSummary{{Name: "web", Latest: rel, Releases: 1234, Updated: noon, Description: "A site"}, {Name: "db", Releases: 1, Updated: noon}}},
+		madeWitness{Folder: "/srv/witness", Key: "w1.example.test+0a1b2c3d+BAA=", AuditKey: "w1.example.test/audit+0a1b2c3d+BAA=", Added: []string{"log.example.test"}, Known: []string{}},
+		witnessesResult{client.Witnessing{
+			Mode: "required", Quorum: "two", Size: 9000, Published: 8990, MetSize: 8990, MetTime: noon, Witnesses: []client.Witness{
+				{Name: "team-b", Key: "w1.example.test", VerifierKey: "w1.example.test+0a1b2c3d+BAA=", URL: "https://w1.example.test", State: "cosigned", Size: 9000, Cosigned: noon, Asked: noon},
+				{Name: "partner", Key: "w2.example.test", VerifierKey: "w2.example.test+0a1b2c3d+BAA=", URL: "https://w2.example.test", State: "refusing", Size: 9100, Asked: noon,
+					Failure: "it has cosigned 9100 leaves of this log,\x1b[2J and there are 9000", Since: noon.Add(-2 * time.Hour), Refusal: "ahead"},
+			}}, noon.Add(3 * time.Minute)},
 		checkpoint{"log.example.test", 9000, "RQ==", client.Unchecked, "log.example.test\n9000\nRQ==\n\n— log.example.test abc=\n"},
 		proofResult{"demo", "web", "1.4.2", 8121, 9000, "log.example.test", []string{"RQ==", "Rg=="}, "chartkeep/release/v1\nproject demo\n", "c2sp.org/tlog-proof@v1\n…\n"},
 		consistency{"log.example.test", 4, "RQ==", 9000, "Rg==", []string{"RQ=="}, checks[:1], client.Passed},

@@ -3,7 +3,6 @@ package cli
 import (
 	"cmp"
 	"context"
-	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -36,7 +35,7 @@ func (r witnessesResult) view() view {
 	}
 	facts := []fact{{"mode", r.Mode}}
 	if r.Mode != "none" {
-		facts = append(facts, fact{"quorum", r.Quorum}, fact{"met by", size(r.MetSize)})
+		facts = append(facts, fact{"quorum", r.Quorum}, fact{"quorum met at", size(r.MetSize)})
 	}
 	facts = append(facts, fact{"log size", size(r.Size)}, fact{"published", size(r.Published)})
 	b := block{head: []string{"WITNESS", "STATE", "SIZE", "COSIGNED", "DETAIL"}, empty: "nobody witnesses this log: set witness-policy"}
@@ -49,7 +48,7 @@ func (r witnessesResult) view() view {
 		if detail != "" && !w.Since.IsZero() {
 			detail += ", since " + cmp.Or(ago(r.now, w.Since), "now")
 		}
-		b.rows = append(b.rows, []string{w.Name, w.State, strconv.FormatInt(w.Size, 10), cosigned, cmp.Or(detail, w.URL)})
+		b.rows = append(b.rows, []string{w.Name, w.State, thousands(w.Size), cosigned, cmp.Or(detail, w.URL)})
 	}
 	return view{{facts: facts}, b}
 }

@@ -57,13 +57,46 @@ func (r monitored) view() view {
 		for _, u := range l.Unchecked {
 			facts = append(facts, fact{"not checked", u})
 		}
-		b := block{head: []string{"SEVERITY", "RULE", "ABOUT", "WHAT", "ID"}, empty: "nothing was found"}
+		b := block{head: []string{"SEVERITY", "RULE", "ABOUT", "WHAT"}, empty: "nothing was found"}
+		if len(l.Unchecked) > 0 {
+			b.empty = "nothing was found in what could be checked"
+		}
 		for _, f := range l.Findings {
-			b.rows = append(b.rows, []string{string(f.Severity), f.Rule, f.Ref(), findingLine(f), f.ID})
+			b.rows = append(b.rows, []string{string(f.Severity), f.Rule, f.Ref(), f.Message})
 		}
 		v = append(v, block{facts: facts}, b)
+		for _, f := range l.Findings {
+			v = append(v, block{facts: monitorFacts(f)})
+		}
 	}
 	return append(v, block{facts: []fact{{"verdict", r.Verdict}}})
+}
+
+// monitorFacts is what there is to know of a finding.
+func monitorFacts(f monitor.Finding) []fact {
+	facts := []fact{{"finding", f.ID}, {"rule", f.Rule}, {"about", f.Ref()}}
+	if f.Index >= 0 {
+		facts = append(facts, fact{"leaf", thousands(f.Index)})
+	}
+	for _, x := range f.Facts {
+		if x.Label != "evidence" {
+			facts = append(facts, fact{x.Label, x.Value})
+		}
+	}
+	facts = append(facts, fact{"found", stampSeconds(f.First)})
+	switch {
+	case f.Proven:
+		facts = append(facts, fact{"proven", "yes: a digest, a signature or a proof does not hold"})
+	default:
+		facts = append(facts, fact{"proven", "no"})
+	}
+	if f.Evidence != "" {
+		facts = append(facts, fact{"evidence", f.Evidence})
+	}
+	if f.Accepted {
+		return append(facts, fact{"accepted", "yes: it fails nothing and is told to nobody"})
+	}
+	return append(facts, fact{"question", f.Question})
 }
 
 // findingLine says a finding with its facts in one line.
@@ -366,6 +399,7 @@ func (a *app) monitorOnce(ctx context.Context, opt *monitorOptions, monitors []*
 		for name, err := range undelivered {
 			a.warn("could not tell %s: %v", name, err)
 		}
+		r.Waiting = m.Waiting()
 		disproven = disproven || r.Disproven
 		unchecked = unchecked || len(r.Unchecked) > 0
 		for _, f := range r.Findings {

@@ -57,7 +57,7 @@ a digest, as entries of the log name it, it shows the policy that was in force
 when a release was made.`,
 		example: `
 chartkeep policy show demo > policy.yaml
-chartkeep policy show sha256:1f3870be274f6c49b3e31a0c6728957f4a1d6f7ab0f3a5e4c1d2b3a495867768`,
+chartkeep policy show sha256:1f3870be274f6c49b3e31a0c6728957f4a1d6f7ab0f3a…`,
 		args: arguments{1, 1, "a PROJECT or the DIGEST of a policy"}, complete: a.completeProjectArg,
 		run: func(ctx context.Context, args []string) (result, error) {
 			c, err := a.client()

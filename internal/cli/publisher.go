@@ -168,10 +168,12 @@ bind nothing, since they can be given up and taken by somebody else. The
 project must exist; the chart need not. See chartkeep help publishers.`,
 		example: `
 chartkeep publisher add demo --name octo/web --id 41881900 --owner-id 65 \
-  --workflow .github/workflows/release.yml --environment release --ref 'refs/tags/v*'
-chartkeep publisher add demo --provider gitlab --name octo/web --id 22 --owner-id 72 --ref 'v*'
+  --workflow .github/workflows/release.yml --environment release \
+  --ref 'refs/tags/v*'
+chartkeep publisher add demo --provider gitlab --name octo/web --id 22 \
+  --owner-id 72 --ref 'v*'
 chartkeep publisher add demo --provider kubernetes --name build/publisher \
-  --id "$(kubectl get serviceaccount -n build publisher -o jsonpath={.metadata.uid})"`,
+  --id 4f1d6f7a-1c2b-4a3d-9e8f-0a1b2c3d4e5f`,
 		args: arguments{1, 1, "a PROJECT"}, complete: a.completeProjectArg, flags: opt.register,
 		run: func(ctx context.Context, args []string) (result, error) {
 			claims, err := opt.wanted()

@@ -99,8 +99,9 @@ func (a *app) pushCommand() *cobra.Command {
 		use: "push FILE... --project NAME", short: "Release chart archives",
 		long: `
 Release chart archives. FILE.prov beside an archive goes with it, and
-FILE.sigstore.json is attached to the release. When the command ends, the release is durable, visible, and in the log, and its proof was
-held against the file.
+FILE.sigstore.json is attached to the release. When the command ends, the
+release is durable, visible, and in the log, and its proof was held against the
+file.
 
 The same archive again is no error: it is unchanged. Other bytes for a released
 version are refused, always, with exit code 3. Of several files, those behind

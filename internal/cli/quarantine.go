@@ -91,7 +91,8 @@ somebody has already is not touched: chartkeep where says who runs it.
 
 Another person has to confirm it within 24 hours, or the release is served again.
 Who let one lapse cannot set the next on the same release.`,
-		example: `chartkeep quarantine set demo/web@1.4.2 --reason malware --text "opens a shell at start"`,
+		example: `chartkeep quarantine set demo/web@1.4.2 --reason malware \
+  --text "opens a shell at start"`,
 		args:    arguments{1, 1, "a reference PROJECT/CHART@VERSION"}, flags: opt.register, complete: a.completeRef,
 		run: func(ctx context.Context, args []string) (result, error) {
 			ref, err := exactRef(args[0])

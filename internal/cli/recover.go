@@ -28,7 +28,7 @@ func (r recovery) keys() []string {
 
 func (r recovery) view() view {
 	if len(r.Ranges) == 0 {
-		return view{{text: "The database holds everything that is kept; there is nothing to recover."}}
+		return view{{text: "The database holds everything that is kept; there is nothing to recover.\nA server that takes no writes all the same is behind what a witness knows: see docs/recovery.md."}}
 	}
 	ranges := block{head: []string{"LOG", "DATABASE", "SIGNED AND KEPT", "ROOT"}}
 	for _, g := range r.Ranges {
@@ -92,7 +92,7 @@ it is: see docs/recovery.md.`,
 chartkeep log recover --data /var/lib/chartkeep
 chartkeep log recover --data /var/lib/chartkeep --apply`,
 		flags: func(f *pflag.FlagSet) {
-			opt.register(f)
+			opt.registerOnly(f, "data", "witness-policy")
 			f.BoolVar(&apply, "apply", false, "do it")
 			f.BoolVar(&dry, "dry-run", false, "say what would come back, and change nothing; the default")
 		},

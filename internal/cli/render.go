@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -31,6 +32,16 @@ type block struct {
 	text  string
 	// markup says that the text is Markdown, which stays as it is in Markdown.
 	markup bool
+}
+
+// whole is a view without the blocks in which there is nothing.
+func (v view) whole() view {
+	return slices.DeleteFunc(slices.Clone(v), func(b block) bool { return b.blank() })
+}
+
+// blank reports whether there is nothing to print, not even a word for it.
+func (b *block) blank() bool {
+	return len(b.facts)+len(b.head)+len(b.rows) == 0 && b.empty == "" && b.text == ""
 }
 
 type fact struct{ label, value string }
@@ -80,9 +91,9 @@ func (p *printer) print(r result) error {
 		}
 		b.Write(text)
 	case p.form == formMarkdown:
-		r.view().markdown(&b)
+		r.view().whole().markdown(&b)
 	default:
-		p.table(&b, r.view())
+		p.table(&b, r.view().whole())
 	}
 	if _, err := p.out.Write(b.Bytes()); err != nil {
 		return fmt.Errorf("write result: %w", err)

@@ -185,7 +185,8 @@ it cannot be taken back.
 To block the release at once, put it into quarantine first.`,
 		example: `
 chartkeep quarantine set demo/web@1.4.2 --reason secret
-chartkeep tombstone request demo/web@1.4.2 --reason secret --text "holds a deploy key"`,
+chartkeep tombstone request demo/web@1.4.2 --reason secret \
+  --text "holds a deploy key"`,
 		args: arguments{1, 1, "a reference PROJECT/CHART@VERSION"}, flags: opt.register, complete: a.completeRef,
 		run: func(ctx context.Context, args []string) (result, error) {
 			ref, err := exactRef(args[0])

@@ -102,7 +102,7 @@ audit.key and credentials.key to the folder of each before you start it.`,
 chartkeep log rotate-key --data /var/lib/chartkeep
 chartkeep log rotate-key --data /var/lib/chartkeep --overlap 2160h`,
 		flags: func(f *pflag.FlagSet) {
-			opt.register(f)
+			opt.registerOnly(f, "data")
 			f.DurationVar(&overlap, "overlap", overlap, "for how long both keys sign; 0 for a key that is in other hands")
 		},
 		run: func(_ context.Context, _ []string) (result, error) {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -44,10 +45,17 @@ type serveOptions struct {
 	settings map[string]*setting
 }
 
-func (o *serveOptions) register(f *pflag.FlagSet) {
+func (o *serveOptions) register(f *pflag.FlagSet) { o.registerOnly(f) }
+
+// registerOnly registers those of the settings that a command has to do with;
+// the others are in the configuration all the same. Without names it is all.
+func (o *serveOptions) registerOnly(f *pflag.FlagSet, names ...string) {
 	f.StringVar(&o.config, "config", "", "configuration `FILE`; none is needed")
 	o.settings = map[string]*setting{}
 	for _, s := range daemon.Flags() {
+		if len(names) > 0 && !slices.Contains(names, s.Name) {
+			continue
+		}
 		v := &setting{list: s.List}
 		if s.Default != "" {
 			v.values = []string{s.Default}

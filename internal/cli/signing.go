@@ -82,8 +82,7 @@ A locked OpenPGP key is unlocked by the first line of --passphrase-file, by
 CHARTKEEP_PASSPHRASE, or by what is typed at the terminal. No server is asked.`,
 		example: `
 chartkeep sign web-1.4.2.tgz --key signer.asc --passphrase-file pass.txt
-openssl genpkey -algorithm ed25519 -out key.pem
-openssl pkey -in key.pem -pubout
+# an Ed25519 key: openssl genpkey -algorithm ed25519 -out key.pem
 chartkeep sign web-1.4.2.tgz --key key.pem`,
 		args: arguments{1, -1, "the FILE of at least one chart archive"}, flags: opt.register, files: true,
 		run: func(ctx context.Context, args []string) (result, error) {

@@ -61,7 +61,8 @@ data folder. Without one the verdict is incomplete. Exit codes are those of
 verify. It takes the right to read the audit trail and the log of everything.`,
 		example: `
 chartkeep audit verify --log-key log.vkey --audit-key audit.vkey
-chartkeep audit verify --log-key log.vkey --audit-key audit.vkey --since-file audit.state`,
+chartkeep audit verify --log-key log.vkey --audit-key audit.vkey \
+  --since-file audit.state`,
 		flags: opt.register,
 		run: func(ctx context.Context, _ []string) (result, error) {
 			logKey, err := opt.key()

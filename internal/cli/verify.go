@@ -141,10 +141,12 @@ chartkeep pull demo/web@1.4.2 --proof
 chartkeep verify web-1.4.2.tgz --log-key log.vkey --project demo
 chartkeep verify demo/web@1.4.2 --log-key log.vkey -o json
 chartkeep verify demo/web@1.4.2 --log-key log.vkey --keyring signers.gpg
-chartkeep verify --sum oci://charts.example.com/demo/web:1.4.2 --log-key log.vkey
+chartkeep verify --sum oci://charts.example.com/demo/web:1.4.2 \
+  --log-key log.vkey
 # in a pipeline: all that is in chartkeep.sum, and nothing new
 chartkeep verify --sum --locked
-chartkeep verify --evidence chartkeep-evidence-1f2e3d4c5b6a.json --log-key log.vkey`,
+chartkeep verify --evidence chartkeep-evidence-1f2e3d4c5b6a.json \
+  --log-key log.vkey`,
 		args: arguments{0, -1, ""}, flags: opt.register, files: true,
 		run: func(ctx context.Context, args []string) (result, error) {
 			if err := opt.check(args); err != nil {

@@ -50,13 +50,13 @@ List the deployments that run a release, also of one whose bytes are gone, and
 those that have it as a dependency. DIGEST is that of an archive or of an OCI
 manifest.
 
-A deployment is found by the fingerprint of what Helm stored in its cluster, by the
-digest that is pinned, and last by repository, name and version; the confidence
-says which. Those of which it cannot be told stand apart. Only what was imported is
-known: chartkeep deployment import.`,
+A deployment is found by the fingerprint of what Helm stored in its cluster, by
+the digest that is pinned, and last by repository, name and version; the
+confidence says which. Those of which it cannot be told stand apart. Only what
+was imported is known: chartkeep deployment import.`,
 		example: `
 chartkeep where demo/web@1.4.2
-chartkeep where sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08`,
+chartkeep where sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c1…`,
 		args: arguments{1, 1, "a DIGEST or a reference PROJECT/CHART@VERSION"}, complete: a.completeRef,
 		run: func(ctx context.Context, args []string) (result, error) {
 			c, err := a.client()

@@ -48,7 +48,10 @@ type Custodian struct {
 
 	mu   sync.Mutex // held while something is kept
 	seen map[Log]tlog.Checkpoint
-	told int
+	// reached is how far the entries are kept of a log that takes several
+	// rounds.
+	reached map[Log]int64
+	told    int
 	// marked says that the database knows that records were kept.
 	marked bool
 
@@ -60,7 +63,7 @@ type Custodian struct {
 func New(cfg Config) *Custodian {
 	c := &Custodian{
 		cfg: cfg, log: cfg.Log, now: cfg.Now, shelf: shelf{cfg.Records, cfg.Verifiers},
-		seen: map[Log]tlog.Checkpoint{},
+		seen: map[Log]tlog.Checkpoint{}, reached: map[Log]int64{},
 	}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)

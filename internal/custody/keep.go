@@ -8,9 +8,13 @@ import (
 	"github.com/chartkeep/chartkeep/internal/tlog"
 )
 
+// maxRound bounds the bundles of a log that one call of Keep keeps.
+const maxRound = 64
+
 // Keep brings the records up to the newest checkpoint of each log. It is
 // called once a second, and once at the end. It waits for nobody and nobody
-// for it; a database that was never kept is kept from its beginning.
+// for it. A database that was never kept is kept from its beginning, 16,384
+// leaves in a call; Kept says how far the checkpoints are.
 //
 // Nothing that it finds is fatal but for a database that went back under it:
 // that is an error for RolledBack, and nothing is kept then.
@@ -64,12 +68,17 @@ func (c *Custodian) keep(ctx context.Context, log Log) error {
 			return rolledBack{Standing{Log: log, State: state, Database: head, Kept: kept, By: recordsName}}
 		}
 	}
-	for at := kept.Size; at < head.Size; {
+	at := max(kept.Size, c.reached[log])
+	for bundles := 0; at < head.Size; bundles++ {
+		if bundles == maxRound {
+			return nil // a long log is kept in several rounds, so that a stop need not wait for it
+		}
 		to := min((at/tlog.TileHashes+1)*tlog.TileHashes, head.Size)
 		if err := c.keepBundle(ctx, log, at, to); err != nil {
 			return err
 		}
 		at = to
+		c.reached[log] = at
 	}
 	// Last, so that a kept checkpoint is backed by kept entries.
 	if head.Size > 0 {
@@ -77,7 +86,7 @@ func (c *Custodian) keep(ctx context.Context, log Log) error {
 			return err
 		}
 	}
-	c.seen[log] = head
+	c.seen[log], c.reached[log] = head, 0
 	c.setKept(log, head.Size)
 	return nil
 }

@@ -35,7 +35,7 @@ func TestMain(m *testing.M) { os.Exit(pgtest.Run(m)) }
 // world is a registry with its database, its blob store and its custodian. The
 // database can be closed, copied and put back, as an operator does.
 type world struct {
-	*testing.T
+	testing.TB
 	ctx      context.Context
 	postgres bool
 	dsn      string // path of the SQLite file, or of the PostgreSQL database
@@ -64,9 +64,9 @@ func both(t *testing.T, test func(w *world)) {
 	}
 }
 
-func newWorld(t *testing.T, postgres bool) *world {
+func newWorld(t testing.TB, postgres bool) *world {
 	t.Helper()
-	w := &world{T: t, ctx: t.Context(), postgres: postgres, folder: filepath.Join(t.TempDir(), "blobs"), now: time.Date(2026, 5, 6, 7, 8, 9, 0, time.UTC)}
+	w := &world{TB: t, ctx: t.Context(), postgres: postgres, folder: filepath.Join(t.TempDir(), "blobs"), now: time.Date(2026, 5, 6, 7, 8, 9, 0, time.UTC)}
 	w.dsn = filepath.Join(t.TempDir(), "chartkeep.db")
 	if postgres {
 		w.dsn = pgtest.New(t)

@@ -126,10 +126,24 @@ func (d *Daemon) writing(ctx context.Context, beside *sync.WaitGroup) context.Co
 		defer stop()
 		select {
 		case <-d.store.Frozen():
+			d.noteStandings(ctx)
 		case <-ctx.Done():
 		}
 	})
 	return ctx
+}
+
+// noteStandings notes how the logs stand when the store has found by itself
+// that its database went back.
+func (d *Daemon) noteStandings(ctx context.Context) {
+	standings, err := d.custody.Compare(context.WithoutCancel(ctx))
+	if err != nil {
+		d.log.ErrorContext(ctx, "compare the database with what is kept", "error", err)
+		return
+	}
+	for i := range standings {
+		d.stopWriting(context.WithoutCancel(ctx), &standings[i])
+	}
 }
 
 // historyReady fails while the database is not what was signed.

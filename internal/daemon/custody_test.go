@@ -71,7 +71,7 @@ func TestPutBack(t *testing.T) {
 	d, stop = run(t, cfg)
 	isReadOnly(t, d, first)
 	stop()
-	d, stop = run(t, cfg) // and once more, which notes nothing new
+	_, stop = run(t, cfg) // and once more, which notes nothing new
 	stop()
 
 	rep, err := Recover(t.Context(), cfg, false)

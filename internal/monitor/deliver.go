@@ -48,6 +48,9 @@ func (m *Monitor) Deliver(ctx context.Context, sinks []Sink) (failed map[string]
 	return failed, err
 }
 
+// Waiting is how many findings wait to be told.
+func (m *Monitor) Waiting() int { return len(m.st.Outbox) }
+
 func (m *Monitor) waiting(sink string) []Finding {
 	var out []Finding
 	for _, o := range m.st.Outbox {

@@ -443,9 +443,11 @@ func (m *Monitor) leaf(r *round, index int64) (tlog.Leaf, error) {
 	if err != nil {
 		return nil, err
 	}
+	area := "bundle:" + itoa(n)
+	r.checked[area] = true
 	if !m.log.holds(n, entries) {
 		m.bundles = bundleCache{}
-		f := m.finding(RuleEntries, "bundle", fmt.Sprint("bundle ", n), "the entries of bundle %d are not those that the server sent before", n)
+		f := m.finding(RuleEntries, area, area, "the entries of bundle %d are not those that the server sent before", n)
 		m.raise(r, f)
 		return nil, problem.New(problem.Disproven, RuleEntries, "the entries of bundle %d are not those that the server sent before", n)
 	}

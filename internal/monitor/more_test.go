@@ -219,6 +219,11 @@ func TestRotation(t *testing.T) {
 		if r := look(t, m); rules(r) != nil {
 			t.Errorf("by the new key alone: %v %v", rules(r), r.Unchecked)
 		}
+		_, stranger := key(9)
+		other := g.follow(t.TempDir(), func(c *monitor.Config) { c.Keys = []string{nextKey, stranger} })
+		if r := look(t, other); !slices.Equal(rules(r), []string{"log-key"}) {
+			t.Errorf("with a key that the log never had: %v", rules(r))
+		}
 		by(old, next)
 		g.released("team/web@1.3.0")
 		if r := look(t, m); !slices.Equal(rules(r), []string{"rotation-signer!"}) {
@@ -323,6 +328,27 @@ func TestSample(t *testing.T) {
 			}
 		}
 		t.Error("twenty samples missed one of three archives")
+	})
+}
+
+// TestAnotherPast sends other entries when it is asked a second time for what
+// was replayed already.
+func TestAnotherPast(t *testing.T) {
+	in(t, func(t *testing.T) {
+		g := filled(t)
+		dir := t.TempDir()
+		sample := func(c *monitor.Config) { c.Depth = monitor.ArchivesSample }
+		m := g.follow(dir, sample)
+		look(t, m)
+		m.Close()
+		fake := other(t, g, g.log.Size(), func(i int64, e []byte) []byte { return bytes.Replace(e, []byte("usr-ann"), []byte("usr-eve"), 1) })
+		entries, _ := fake.Entries(t.Context(), 0, int(fake.Size()))
+		b, _ := tlog.EntryBundle(entries)
+		g.at("/log/tile/entries/", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(b) })
+		m = g.follow(dir, sample)
+		if r := look(t, m); !slices.Equal(rules(r), []string{"log-entries!", "unchecked"}) {
+			t.Errorf("%v %v", rules(r), r.Unchecked)
+		}
 	})
 }
 
@@ -434,4 +460,29 @@ func BenchmarkRound(b *testing.B) {
 		m.Close()
 	}
 	b.ReportMetric(100_000*float64(b.N)/b.Elapsed().Seconds(), "leaves/s")
+}
+
+// TestMany sees that a flood is told in part, with the number of the rest.
+func TestMany(t *testing.T) {
+	in(t, func(t *testing.T) {
+		g := filled(t)
+		s := &sink{}
+		m := g.follow(t.TempDir(), func(c *monitor.Config) { c.Sinks = []string{"test"} })
+		look(t, m)
+		web := g.made["team/web@1.1.0"]
+		for range 150 {
+			l := web.release(g.tick())
+			l.Archive = digest.SHA256([]byte("other"))
+			g.leaf(l)
+		}
+		look(t, m)
+		s.take(t, m)
+		count := map[string]int{}
+		for _, f := range s.got {
+			count[f.Rule]++
+		}
+		if count["release-second"] != 100 || count["more"] != 1 || !strings.Contains(s.got[len(s.got)-1].Message, "50 more") {
+			t.Errorf("told: %v, %s", count, s.got[len(s.got)-1].Message)
+		}
+	})
 }

@@ -71,7 +71,7 @@ func (s *Service) follow(ctx context.Context, m *Monitor) error {
 		if err != nil && ctx.Err() == nil {
 			return err
 		}
-		r.Waiting = len(m.st.Outbox)
+		r.Waiting = m.Waiting()
 		failures++
 		if r.Good.Equal(r.Time) {
 			failures = 0

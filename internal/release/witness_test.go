@@ -353,6 +353,9 @@ func TestWitnessing(t *testing.T) {
 		})
 		time.Sleep(90 * time.Minute)
 		expectPublished(t, s, policy, 102, "w1", "w2")
+		if n := strings.Count(string(store.kept.Newest), "— w"); n != 2 {
+			t.Errorf("the newest checkpoint has %d cosignatures:\n%s", n, store.kept.Newest)
+		}
 		if len(store.events) != 0 {
 			t.Errorf("events %+v", store.events)
 		}
@@ -442,15 +445,15 @@ func TestWitnessSlow(t *testing.T) {
 	witnessed(t, "both", true, func(t *testing.T, s *release.Service, store *cosignedStore, w1, w2 *askedWitness, policy tlog.WitnessPolicy) {
 		for i, w := range []*askedWitness{w1, w2} {
 			w.is(func(ctx context.Context, r tlog.WitnessRequest) (tlog.WitnessAnswer, error) {
-				time.Sleep(time.Duration(1300+1400*i) * time.Millisecond)
+				time.Sleep(time.Duration(1300+3200*i) * time.Millisecond)
 				return w.honest(ctx, r)
 			})
 		}
 		time.Sleep(10 * time.Second)
-		for i := range 60 {
+		for i := range 120 {
 			store.add(fmt.Sprint(i))
 			time.Sleep(time.Second)
-			if size, _ := published(t, s, policy); size < int64(i)-8 {
+			if size, _ := published(t, s, policy); size < int64(i)-11 {
 				t.Fatalf("after %d seconds, %d leaves are published", i+1, size)
 			}
 		}

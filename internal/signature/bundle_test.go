@@ -144,6 +144,8 @@ func TestBundle(t *testing.T) {
 		"another version":           {bundle: change("bundle.v0.3", "bundle.v0.2"), rule: "signature-bundle"},
 		"a name in another case":    {bundle: change(`"payload"`, `"Payload"`), rule: "signature-bundle"},
 		"a name twice":              {bundle: change(`"payloadType"`, `"payload":"","payloadType"`), rule: "signature-bundle"},
+		"a name twice, elsewhere":   {bundle: change(`"sig":"`, `"keyid":"a","keyid":"b","sig":"`), rule: "signature-bundle"},
+		"a name twice by its case":  {bundle: change(`"sig":"`, `"keyid":"a","keyId":"b","sig":"`), rule: "signature-bundle"},
 		"a field that is not known": {bundle: change(`"payloadType"`, `"more":1,"payloadType"`), rule: "signature-bundle"},
 		"two signatures":            {bundle: change(`"signatures":[`, `"signatures":[{"sig":"AAAA"},`), rule: "signature-bundle"},
 		"another payload type":      {bundle: change("vnd.in-toto+json", "vnd.other+json"), rule: "signature-bundle"},

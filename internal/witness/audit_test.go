@@ -121,7 +121,9 @@ func TestAuditStops(t *testing.T) {
 	unaudited(t, w, l, 300, http.StatusForbidden, "release-second")
 	cosigned(t, w, l, 301)
 	w.Close()
-	w = open(t, cfg)
+	unread := cfg
+	unread.Entries = func(context.Context, string, int64, int) ([][]byte, error) { return nil, errors.New("away") }
+	w = open(t, unread)
 	unaudited(t, w, l, 300, http.StatusForbidden, "leaf 300")
 	w.Close()
 	first = false

@@ -75,11 +75,11 @@ func (w *Witness) listen(ctx context.Context, at Address, out io.Writer) error {
 	// The lines that a policy takes, but for the address by which others come.
 	fmt.Fprintf(out, "The witness listens on %s://%s\n\n", scheme, ln.Addr())
 	for _, c := range w.keys {
-		name, prefix := "w1", ""
+		prefix := ""
 		if c.kind == keyAudit {
-			name, prefix = "w1-audit", "/audit"
+			prefix = "/audit"
 		}
-		fmt.Fprintf(out, "witness %s %s %s://%s%s\n", name, c.key.VerifierKey(), scheme, ln.Addr(), prefix)
+		fmt.Fprintf(out, "witness %s %s %s://%s%s\n", c.key.Name(), c.key.VerifierKey(), scheme, ln.Addr(), prefix)
 	}
 	return server.Serve(ctx, ln, w, cert, w.log)
 }

@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -53,20 +54,47 @@ type metadata struct {
 }
 
 // issuer is an identity provider with what it published. It is safe for
-// concurrent use: whoever holds the turn may fetch, the others wait for it.
+// concurrent use: whoever holds the turn may fetch, and who needs what is fetched
+// waits for it; a token whose key is known and fresh waits for nobody.
 type issuer struct {
 	url    string
 	file   string // of its keys; "" asks the issuer
 	client *remote.Client
 	now    func() time.Time
+	known  atomic.Pointer[keySet]
 	turn   chan struct{} // of one; guards what follows
 
-	meta    metadata
-	keys    []jose.JSONWebKey
-	fetched time.Time // when keys came
+	meta metadata
 	// The last tries, of each document for itself: signing in asks for the one,
 	// and right after it for the other.
 	metaTry, keysTry try
+}
+
+// keySet is what an issuer published at a time. It never changes.
+type keySet struct {
+	keys    []jose.JSONWebKey
+	fetched time.Time
+}
+
+// named are the keys with an id; for a token without one, all of them.
+func (s *keySet) named(id string) []jose.JSONWebKey {
+	if s == nil {
+		return nil
+	}
+	if id == "" {
+		return s.keys
+	}
+	var out []jose.JSONWebKey
+	for _, k := range s.keys {
+		if k.KeyID == id {
+			out = append(out, k)
+		}
+	}
+	return out
+}
+
+func (s *keySet) younger(than time.Duration, now time.Time) bool {
+	return s != nil && now.Sub(s.fetched) < than
 }
 
 // try is a fetch that was tried.
@@ -95,38 +123,29 @@ func (i *issuer) unlock() { <-i.turn }
 // signed with. They are fetched when there are none, when they are old, or when
 // the id is not among them, and never twice within fetchPause.
 func (i *issuer) keysFor(ctx context.Context, id string) ([]jose.JSONWebKey, error) {
+	set := i.known.Load()
+	if found := set.named(id); len(found) > 0 && set.younger(keysFresh, i.now()) {
+		return found, nil
+	}
 	if err := i.lock(ctx); err != nil {
 		return nil, err
 	}
 	defer i.unlock()
 	now := i.now()
-	found := i.named(id)
-	if (len(found) == 0 || now.Sub(i.fetched) >= keysFresh) && i.keysTry.mayRepeat(now) {
+	set = i.known.Load()
+	if (len(set.named(id)) == 0 || !set.younger(keysFresh, now)) && i.keysTry.mayRepeat(now) {
 		i.keysTry.repeat(ctx, now, i.fetchKeys)
-		found = i.named(id)
+		set = i.known.Load()
 	}
+	found := set.named(id)
 	switch {
-	case i.fetched.IsZero() || now.Sub(i.fetched) >= keysUsable:
+	case !set.younger(keysUsable, now):
 		return nil, i.unreachable(i.keysTry.err)
 	case len(found) == 0:
 		return nil, refuse("oidc-key", "the identity token is signed with a key that %s does not publish", i.url).
 			Suggest("if the issuer has just changed its keys, ask for a new token in a minute")
 	}
 	return found, nil
-}
-
-// named are the keys with an id; for a token without one, all of them.
-func (i *issuer) named(id string) []jose.JSONWebKey {
-	if id == "" {
-		return i.keys
-	}
-	var out []jose.JSONWebKey
-	for _, k := range i.keys {
-		if k.KeyID == id {
-			out = append(out, k)
-		}
-	}
-	return out
 }
 
 func (t *try) mayRepeat(now time.Time) bool { return t.at.IsZero() || now.Sub(t.at) >= fetchPause }
@@ -142,7 +161,7 @@ func (t *try) repeat(ctx context.Context, now time.Time, fetch func(context.Cont
 func (i *issuer) unreachable(why error) error {
 	return problem.New(problem.Unavailable, "oidc-issuer", "the issuer %s does not tell its keys now, so that nothing it signed can be checked", i.url).
 		With("next try", "in %s at the earliest", fetchPause).
-		Suggest("try again in a minute; an operator finds the reason in the server's log, or runs chartkeep doctor").Because(why)
+		Suggest("try again in a minute; an operator finds the reason in the server's log").Because(why)
 }
 
 // endpoints are what discovery says, for signing in.
@@ -193,7 +212,7 @@ func (i *issuer) fetchKeys(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read keys of %s: %w", i.url, err)
 	}
-	i.keys, i.fetched = keys, i.now()
+	i.known.Store(&keySet{keys, i.now()})
 	return nil
 }
 

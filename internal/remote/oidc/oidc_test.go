@@ -361,6 +361,35 @@ func TestSlowIssuer(t *testing.T) {
 	}
 }
 
+// TestFloodDelaysNobody: while the issuer is slow to answer for a key that it may
+// not have, tokens of known keys are accepted.
+func TestFloodDelaysNobody(t *testing.T) {
+	i := oidctest.New(t)
+	v, c := newVerifier(t, i)
+	token := func(key jose.JSONWebKey) string {
+		return oidctest.Sign(t, key, i.Times(c.now()).With(oidctest.Claims{"aud": audience}))
+	}
+	if _, err := v.Verify(t.Context(), token(i.Key())); err != nil {
+		t.Fatal(err)
+	}
+	asked, answer := make(chan struct{}), make(chan struct{})
+	i.Answer = func(http.ResponseWriter, *http.Request) bool { close(asked); <-answer; return false }
+	c.move(fetchPause)
+	unknown := make(chan error)
+	go func() {
+		_, err := v.Verify(context.WithoutCancel(t.Context()), token(oidctest.NewKey(t, "unknown", jose.ES256)))
+		unknown <- err
+	}()
+	<-asked
+	if _, err := v.Verify(t.Context(), token(i.Key())); err != nil {
+		t.Error(err)
+	}
+	close(answer)
+	if err := <-unknown; rule(t, err) != "oidc-key" {
+		t.Error(err)
+	}
+}
+
 // TestPrivateIssuer: the addresses that the server may call hold for issuers,
 // and for where they lead.
 func TestPrivateIssuer(t *testing.T) {

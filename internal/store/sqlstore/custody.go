@@ -18,7 +18,7 @@ var _ custody.Database = (*Store)(nil)
 // Freeze refuses every write from now on with a problem, until the store is
 // opened anew. The first reason stays.
 func (s *Store) Freeze(reason *problem.Error) {
-	if s.frozen.CompareAndSwap(nil, reason) {
+	if s.frozen.CompareAndSwap(nil, reason) && s.frozenC != nil { // nil: it is open to be read alone
 		close(s.frozenC)
 	}
 }

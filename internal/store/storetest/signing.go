@@ -156,6 +156,12 @@ func signedBundles(l *ledger) {
 		l.Fatalf("bundles %v, %v", list, err)
 	}
 
+	size = l.size()
+	l.ok(l.PutManifest(ctx, first))
+	if l.size() != size {
+		l.Fatalf("the same bundle again made the log grow from %d to %d", size, l.size())
+	}
+
 	// The second completes it; both are seen, and the same again changes nothing.
 	before := l.current(p)
 	second := bundle(p, r, "two", holds(signature.Keyless, sha256Of([]byte("two"))))
