@@ -162,7 +162,7 @@ func (p *Publisher) Check() error {
 	for _, w := range wishes[p.Provider] {
 		if w.Required && len(p.Claims[w.Name]) != 1 {
 			return publisherProblem("a binding of %s needs exactly one %s", p.Provider, w.Name).With("it is", "%s", w.Words).
-				Suggest("chartkeep publisher add --help")
+				Suggest("chartkeep help publishers")
 		}
 	}
 	switch {

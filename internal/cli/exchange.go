@@ -71,7 +71,7 @@ chartkeep token exchange --project demo -q > token`,
 		flags: opt.register,
 		run: func(ctx context.Context, _ []string) (result, error) {
 			if opt.project == "" {
-				return nil, usage("--project is missing").try("chartkeep token exchange --project NAME")
+				return nil, usage("--project is missing").try("name the project to publish to")
 			}
 			server := cmp.Or(a.server(), defaultServer)
 			id, err := a.identityToken(ctx, &opt, server)

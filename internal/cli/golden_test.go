@@ -89,7 +89,7 @@ func sampleResults() []result {
 		Type: "chartkeep/legacy/v1", Project: "team-a/demo", Chart: "web", Version: "v0.9", Digest: some, Size: 12, ContentDigest: more,
 		Publisher: "usr-1", Time: noon, Origin: "log.example.test", Index: 8121, LogSize: 9000, SeenAt: "https://old.example.test/web-0.9.tgz", SeenDigest: some,
 	}
-	return append(append(append(judgeResults(), protectResults()...), monitorResults()...), []result{
+	return append(append(append(append(judgeResults(), protectResults()...), monitorResults()...), custodyResults()...), []result{
 		buildInfo{daemon.Build{Version: "v1.0.0", Commit: "0123abcd", Time: "2026-03-02T12:00:00Z", Modified: true, Go: "go1.26.8", Platform: "linux/amd64"}},
 		projectResult{project}, projectList{[]client.Project{project}},
 		done{"project-removed/v1", "demo", "removed", "not needed"},

@@ -93,7 +93,7 @@ Another person has to confirm it within 24 hours, or the release is served again
 Who let one lapse cannot set the next on the same release.`,
 		example: `chartkeep quarantine set demo/web@1.4.2 --reason malware \
   --text "opens a shell at start"`,
-		args:    arguments{1, 1, "a reference PROJECT/CHART@VERSION"}, flags: opt.register, complete: a.completeRef,
+		args: arguments{1, 1, "a reference PROJECT/CHART@VERSION"}, flags: opt.register, complete: a.completeRef,
 		run: func(ctx context.Context, args []string) (result, error) {
 			ref, err := exactRef(args[0])
 			if err != nil {

@@ -47,8 +47,10 @@ func TestSuggestedCommands(t *testing.T) {
 		}
 		commands[command] = true
 		err := tryCommand(t, srv.URL, command, "demo")
-		if err != nil { // a name may be that of a release, too
-			err = tryCommand(t, srv.URL, command, "demo/web@1.0.0")
+		for _, name := range []string{"demo/web@1.0.0", "7"} { // a name may be that of a release, or a number
+			if err != nil {
+				err = tryCommand(t, srv.URL, command, name)
+			}
 		}
 		if err != nil {
 			t.Errorf("%s: %s: %v", s.at, command, err)
@@ -240,7 +242,7 @@ func shownCommands(t *testing.T, dir string) (out []suggestion) {
 			t.Fatal(err)
 		}
 		for _, m := range codeElement.FindAllStringSubmatch(string(b), -1) {
-			text := action.ReplaceAllString(value.ReplaceAllString(m[1], "demo"), "")
+			text := action.ReplaceAllString(value.ReplaceAllString(m[1], "%s"), "")
 			out = append(out, suggestion{path, html.UnescapeString(text)})
 		}
 	})

@@ -16,6 +16,7 @@ type variable struct{ name, meaning string }
 var variables = []variable{
 	{"CHARTKEEP_SERVER", "URL of the server, with its context path; --server wins"},
 	{"CHARTKEEP_TOKEN", "token to call with; --token-file wins; without one, anonymous"},
+	{envIDToken, "identity token of a pipeline, for chartkeep token exchange"},
 	{"NO_COLOR", "not empty: no colour; --color wins"},
 	{"CLICOLOR_FORCE", "not empty and not 0: colour even without a terminal"},
 	{"HTTPS_PROXY, NO_PROXY", "proxy for calls to servers, as in other programs"},

@@ -3,6 +3,8 @@ package custody_test
 import (
 	"bytes"
 	"fmt"
+	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -76,6 +78,18 @@ func BenchmarkKeep(b *testing.B) {
 	b.ResetTimer()
 	w.keepAll(int64(b.N))
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "releases/s")
+	for _, folder := range []string{"aside", "entries/release"} {
+		var size int64
+		w.ok(filepath.WalkDir(filepath.Join(w.folder, "records", folder), func(_ string, e os.DirEntry, err error) error {
+			if err != nil || e.IsDir() {
+				return err
+			}
+			info, err := e.Info()
+			size += info.Size()
+			return err
+		}))
+		b.ReportMetric(float64(size)/float64(b.N), folder+"-B/release")
+	}
 }
 
 // keepAll keeps until a release log is kept to a size.

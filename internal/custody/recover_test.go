@@ -115,6 +115,8 @@ func TestRecover(t *testing.T) {
 		w.open()
 
 		w.states(custody.StateBehind)
+		w.mute = true // a recovery signs nothing
+		w.reopen()
 		rep, err := w.keeper.Recover(w.ctx, false)
 		w.ok(err)
 		if rep.Applied || len(rep.Ranges) != 2 || rep.Releases != 9 || len(rep.Losses) != 0 {
@@ -126,6 +128,7 @@ func TestRecover(t *testing.T) {
 		if !rep.Applied {
 			w.Errorf("applied: %+v", rep)
 		}
+		w.mute = false
 		w.close()
 		got := w.dump(w.dsn)
 		for _, table := range tables {
@@ -705,7 +708,7 @@ func TestTombstoneForgets(t *testing.T) {
 		gone := r[i].Version == "1.0.0"
 		for _, d := range []string{r[i].Manifest, digestOf(r[i].Version)} {
 			if kept(`"digest":"`+d+`"`) == gone {
-				t.Errorf("%s of %s is kept: %v", d, r[i].Version, !gone)
+				t.Errorf("%s of %s is kept: %v", d, r[i].Version, gone)
 			}
 		}
 	}

@@ -82,6 +82,10 @@ func (d *Daemon) stopWriting(ctx context.Context, st *custody.Standing) {
 	}
 }
 
+// keepAgain is how long the keeper rests when it could not keep something: a
+// disk that fails would fill the log otherwise.
+const keepAgain = 30 * time.Second
+
 // keep brings the records up to the newest checkpoints.
 func (d *Daemon) keep(ctx context.Context) error {
 	err := d.custody.Keep(ctx)
@@ -94,7 +98,19 @@ func (d *Daemon) keep(ctx context.Context) error {
 // keeping keeps the logs until ctx ends, and tells what happened while no
 // server could.
 func (d *Daemon) keeping(ctx context.Context, beside *sync.WaitGroup) {
-	beside.Go(func() { d.every(ctx, time.Second, "keep the log", d.keep) })
+	var rest time.Time
+	beside.Go(func() {
+		d.every(ctx, time.Second, "keep the log", func(ctx context.Context) error {
+			if time.Now().Before(rest) {
+				return nil
+			}
+			err := d.keep(ctx)
+			if err != nil {
+				rest = time.Now().Add(keepAgain)
+			}
+			return err
+		})
+	})
 	beside.Go(func() { d.every(ctx, time.Minute, "tell notices", d.custody.Settle) })
 	beside.Go(func() {
 		if d.store.ReadOnly() != nil {

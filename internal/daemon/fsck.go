@@ -195,7 +195,7 @@ func (f *fsck) examine(ctx context.Context, logKey, auditKey note.Verifier) erro
 			for _, v := range replay.Add(index, entry) {
 				f.report.Findings = append(f.report.Findings, release.Finding{
 					Key: fmt.Sprintf("%s %d %s", release.HistoryFalse, v.Index, v.Rule), Kind: release.HistoryFalse, LogIndex: v.Index, Message: v.String(),
-					Try: fmt.Sprintf("see both leaves: chartkeep log show %d; the log itself says what it must not", v.Index),
+					Try: fmt.Sprintf("the log itself says what it must not; see both leaves: chartkeep log show %d", v.Index),
 				})
 			}
 		},

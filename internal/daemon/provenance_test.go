@@ -49,7 +49,7 @@ func mirrorsSigned(t *testing.T, charts ...signed) *Daemon {
 		http.NotFound(w, r)
 	}))
 	t.Cleanup(up.Close)
-	d, _ := run(t, Config{Data: t.TempDir(), AllowNetworks: []string{"127.0.0.0/8"}})
+	d, _ := run(t, loopback(t))
 	ctx := t.Context()
 	if _, err := d.service.CreateProject(ctx, operator, "mirror", release.ProjectOptions{Public: true, Policy: release.Policy{Mirror: "up"}}); err != nil {
 		t.Fatal(err)

@@ -319,7 +319,7 @@ func (r *restore) compare(seen sqlstore.Inspection, known map[custody.Log][]tlog
 			if !r.opt.Behind {
 				return problem.New(problem.Conflict, "restore-behind", "the backup is behind what was signed: going on from it would make a second history").
 					With("log", "%s", head.Origin).With("backup", "%d leaves", head.Size).With("signed", "%d leaves", cp.Size).
-					Suggest("restore a newer backup, or restore it read-only and recover the rest: chartkeep restore --read-only-until-recovered, then chartkeep log recover")
+					Suggest("restore a newer backup; or restore this one with --read-only-until-recovered and bring the rest back: chartkeep log recover")
 			}
 			if !slices.Contains(r.out.Behind, log) {
 				r.out.Behind = append(r.out.Behind, log)

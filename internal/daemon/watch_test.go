@@ -101,7 +101,7 @@ func TestMirrorServes(t *testing.T) {
 	up := newTheirs(t)
 	first := charttest.Build(t, "web", "1.0.0", nil)
 	up.publish("1.0.0", first)
-	d, _ := run(t, Config{Data: t.TempDir(), AllowNetworks: []string{"127.0.0.0/8"}})
+	d, _ := run(t, loopback(t))
 	ctx := t.Context()
 	if _, err := d.service.CreateProject(ctx, operator, "mirror", release.ProjectOptions{Public: true, Policy: release.Policy{Mirror: "up"}}); err != nil {
 		t.Fatal(err)
@@ -149,7 +149,7 @@ func TestMirrorOnDemand(t *testing.T) {
 	up := newTheirs(t)
 	up.publish("1.0.0", charttest.Build(t, "web", "1.0.0", nil))
 	up.publish("1.1.0", charttest.Build(t, "web", "1.1.0", nil))
-	d, _ := run(t, Config{Data: t.TempDir(), AllowNetworks: []string{"127.0.0.0/8"}})
+	d, _ := run(t, loopback(t))
 	ctx := t.Context()
 	if _, err := d.service.CreateProject(ctx, operator, "mirror", release.ProjectOptions{Public: true, Policy: release.Policy{Mirror: "up"}}); err != nil {
 		t.Fatal(err)

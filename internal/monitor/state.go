@@ -134,7 +134,7 @@ func openFolder(dir, origin string) (*folder, error) {
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		f.Close()
 		return nil, problem.New(problem.Unavailable, "monitor-locked", "another monitor is using the folder %s", path).
-			Suggest("stop it, or give this one a folder of its own: chartkeep monitor --state DIR")
+			Suggest("stop it, or give this one a folder of its own with --state")
 	}
 	return &folder{path, f}, nil
 }

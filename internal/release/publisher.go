@@ -320,7 +320,7 @@ func refusePipeline(claims *access.Claims, pl *access.Pipeline, project string, 
 			e.With(name, "%.200q", v)
 		}
 	}
-	return e.Suggest("an owner of the project runs: chartkeep publisher add %.200s --help", project)
+	return e.Suggest("an owner of project %.200s sees who may: chartkeep publisher list", project)
 }
 
 func said(v string) string {
@@ -333,7 +333,7 @@ func said(v string) string {
 // RefuseReplay is the answer to an identity token that was taken before.
 func RefuseReplay() error {
 	return problem.New(problem.Unauthenticated, "oidc-replay", "this identity token was used already, and each is taken only once").
-		Suggest("ask the platform for a new one; where it was not you who used it, look at: chartkeep audit list --action oidc.")
+		Suggest("ask the platform for a new one; where it was not you who used it, look at: chartkeep audit list --event oidc.")
 }
 
 // refusedExchange records the refusal of a pipeline that proved who it is.

@@ -61,7 +61,7 @@ func CheckSecond(first string, since time.Time, p *SecondPerson) error {
 			With("account made", "%s", when(p.Created)).With("asked for", "%s", when(since))
 	case slices.Contains(p.TokenBy, first):
 		return refuse("the token that you came with was made by the person who asked").
-			Suggest("sign in with your own password, or make a token yourself: chartkeep token create")
+			Suggest("sign in with your own password, or make a token yourself: chartkeep token create --project NAME --role approver")
 	case slices.Contains(p.PasswordBy, first) && !p.PasswordAt.Before(since):
 		return refuse("your password was set by the person who asked, after it was asked for").
 			With("password set", "%s", when(p.PasswordAt))

@@ -332,8 +332,41 @@ func (w *world) mend(p signature.Policy) signature.Policy {
 	return p.Normal()
 }
 
+// relax takes a limit of a signer away that it has, or widens it.
+func (w *world) relax(p signature.Policy) signature.Policy {
+	p = p.Normal() // a copy
+	var limited []func()
+	for i := range p.Signers {
+		s := &p.Signers[i]
+		if !slices.Contains(p.Kinds, s.Kind()) {
+			continue
+		}
+		for _, t := range []*time.Time{&s.From, &s.Until, &s.Revoked} {
+			if !t.IsZero() {
+				limited = append(limited, func() { *t = time.Time{} })
+			}
+		}
+		if len(s.Charts) > 0 {
+			limited = append(limited, func() { s.Charts = w.globs() })
+		}
+		if len(s.Publishers) > 0 {
+			limited = append(limited, func() { s.Publishers = pick(w, nil, []string{"usr-b", "usr-c"}) })
+		}
+		if s.Subject != "" {
+			limited = append(limited, func() { s.Subject = pick(w, "acme/*", "*/web", "*/w*") })
+		}
+	}
+	if len(limited) > 0 {
+		pick(w, limited...)()
+	}
+	return w.mend(p)
+}
+
 // near changes a policy a little.
 func (w *world) near(p signature.Policy) signature.Policy {
+	if w.IntN(3) == 0 {
+		return w.relax(p)
+	}
 	p = p.Normal() // a copy
 	for range 1 + w.IntN(4)/3 {
 		s := &signature.Signer{}

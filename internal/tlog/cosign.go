@@ -81,7 +81,7 @@ func newCosigner(name string, seed []byte) *Cosigner {
 // key never appears in an error.
 func NewCosigner(skey string) (*Cosigner, error) {
 	bad := problem.New(problem.Invalid, "witness-signing-key", "this is not a signing key of a witness").
-		Suggest("give the one line that begins with PRIVATE+KEY+, as `chartkeep witness init` wrote it")
+		Suggest("give the one line that begins with PRIVATE+KEY+, which stands in the folder of the witness")
 	rest, ok := strings.CutPrefix(strings.TrimSpace(skey), "PRIVATE+KEY+")
 	if !ok {
 		return nil, bad

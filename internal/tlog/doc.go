@@ -25,7 +25,12 @@
 //     SHA-256. The tree arithmetic is that of golang.org/x/mod/sumdb/tlog.
 //   - C2SP tlog-tiles v0.1.0: "Merkle Tree", "Partial Tiles", "Log entries".
 //   - C2SP tlog-checkpoint v1.0.0: "Note text", "Signatures"; no extension
-//     lines are written or accepted.
+//     lines are written, or accepted of our own log. Those of other logs may
+//     have them ([OpenForeignCheckpoint]).
+//   - C2SP tlog-cosignature v1.0.1: "Ed25519 signed message". ML-DSA-44 is not
+//     verified, and a key of that type is refused rather than not counted.
+//   - C2SP tlog-policy: "Policy file syntax and structure".
+//   - C2SP tlog-witness v1.0.0: the texts of "add-checkpoint".
 //   - C2SP signed-note v1.0.0: "Format", "Ed25519 signatures", "Verifier keys".
 //   - C2SP tlog-proof (c2sp.org/tlog-proof@v1): "Format", "Verifying a tlog
 //     proof"; the extra data is the whole leaf.

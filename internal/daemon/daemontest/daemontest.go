@@ -124,10 +124,10 @@ func Missing(t testing.TB, format string, args ...any) {
 // Options are how a server is started. The zero value is a server on a folder
 // of its own.
 type Options struct {
-	Data  string   // "" is a new folder of the test
-	Flags []string // after serve --data … --listen 127.0.0.1:0
-	Env   []string // beside PATH and HOME; CHARTKEEP_ of this process are not passed on
-	HTTP  *http.Client
+	Data     string   // "" is a new folder of the test
+	Flags    []string // after serve --data … --listen 127.0.0.1:0
+	Env      []string // beside PATH and HOME; CHARTKEEP_ of this process are not passed on
+	HTTP     *http.Client
 	NotReady bool // it need not be ready, as one that is read-only is not
 	// Prepare may change how the process is started.
 	Prepare func(*exec.Cmd)

@@ -38,7 +38,8 @@ const Mount = "/log/"
 // Source is the log as it is committed. Its methods are called from many
 // goroutines; what they return is read and never changed.
 type Source interface {
-	// Checkpoint returns the newest signed checkpoint. Everything that it
+	// Checkpoint returns the newest signed checkpoint that is published, with
+	// the cosignatures of witnesses that it has. Everything that it
 	// covers is available from the other methods at once.
 	Checkpoint(ctx context.Context) ([]byte, error)
 	// Tile returns the first width hashes of a tile, 32 bytes each. The level

@@ -253,8 +253,7 @@ func (b *batch) putBundle(p *release.ManifestPut, proj *batchProject, repo int64
 		ev.Name, ev.Outcome = audit.RefusedSignature, denied(refusal)
 		return refusal, b.record(ev)
 	}
-	p.Visible = r.State != release.Staged
-	b.insertManifest(repo, &p.Manifest, p.Visible)
+	b.insertManifest(repo, &p.Manifest, r.State != release.Staged)
 	if err := b.flush(); err != nil {
 		return nil, err
 	}
