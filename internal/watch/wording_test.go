@@ -50,7 +50,9 @@ func TestWords(t *testing.T) {
 			Event{Deployment: "a//b c", Time: at},
 			Words{Time: at, About: "a//b c", Group: "a//b c", Facts: []Fact{}, Command: "chartkeep deployment show 'a//b c'", Page: "/ui/deployments?key=a%2F%2Fb+c"},
 		},
-		{Event{Time: at, Project: "mirror", Chart: "x", Version: "1"}, Words{Time: at, About: "x 1 in mirror", Group: "x in mirror", Facts: []Fact{}}},
+		{Event{Time: at, Project: "mirror", Chart: "x", Version: "1"}, Words{
+			Time: at, About: "x 1 in mirror", Group: "x in mirror", Facts: []Fact{}, Command: "chartkeep audit list --project mirror", Page: "/ui/audit?project=mirror",
+		}},
 		{Event{Time: at, Kind: TestEvent}, Words{Time: at, Kind: TestEvent, Facts: []Fact{}}},
 	} {
 		if d := cmp.Diff(tt.want, tt.event.Words()); d != "" {
