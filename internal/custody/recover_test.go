@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/mod/sumdb/note"
 
 	"github.com/chartkeep/chartkeep/internal/access"
 	"github.com/chartkeep/chartkeep/internal/audit"
@@ -23,6 +24,7 @@ import (
 	"github.com/chartkeep/chartkeep/internal/index"
 	"github.com/chartkeep/chartkeep/internal/problem"
 	"github.com/chartkeep/chartkeep/internal/release"
+	"github.com/chartkeep/chartkeep/internal/store/blob"
 	"github.com/chartkeep/chartkeep/internal/store/storetest"
 	"github.com/chartkeep/chartkeep/internal/tlog"
 )
@@ -422,44 +424,64 @@ func (d *dying) RemoveRecord(ctx context.Context, name string) error {
 }
 
 // TestKeeperDies kills the keeper before each of its steps: every checkpoint
-// that is kept is backed by entries that lead to it, and the next process goes
-// on.
+// that is kept is backed by entries that lead to it and by what they leave out,
+// and the next process goes on.
 func TestKeeperDies(t *testing.T) {
-	for at := 0; ; at++ {
-		w := newWorld(t, false)
-		w.project("demo", release.ProjectOptions{})
-		d := &dying{Records: w.blobs, at: at}
-		w.records = d
-		w.custodian()
-		var died error
-		for i := range 3 {
-			w.push("demo", "web", fmt.Sprintf("1.%d.0", i), i == 0)
-			for range 120 { // so that a bundle fills
-				w.ok(w.store.Record(w.ctx, w.now, audit.Event{Name: audit.LoginOK, Actor: audit.Actor{Kind: access.KindSystem, ID: "server"}, Door: audit.DoorServer, Outcome: audit.Outcome{Result: audit.Allowed}}))
-			}
-			if died = w.keeper.Keep(w.ctx); died != nil {
+	signer := storetest.Keys(t).Signer
+	at := 0
+	for died := true; died; at++ {
+		blobs, err := blob.OpenDir(t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		open := func(records custody.Records, size int64) *custody.Custodian {
+			return custody.New(custody.Config{Database: &longLog{signer: signer, size: size, aside: true}, Records: records, Blobs: blobs, Verifiers: verifiers(t)})
+		}
+		died = false
+		db := &longLog{signer: signer, aside: true}
+		c := custody.New(custody.Config{Database: db, Records: &dying{Records: blobs, at: at}, Blobs: blobs, Verifiers: verifiers(t)})
+		for _, db.size = range []int64{1, 30, 255, 300, 600} { // a bundle fills, and then two at once
+			if err := c.Keep(t.Context()); errors.Is(err, errDead) {
+				died = true
 				break
+			} else if err != nil {
+				t.Fatal(err)
 			}
 		}
-		if died != nil && !errors.Is(died, errDead) {
-			t.Fatal(died)
-		}
-		w.reopen()
-		w.backed(at)
-		if r, a := w.standing(); r.Refusal() != nil || a.Refusal() != nil {
-			t.Errorf("killed before step %d, the logs are %s and %s", at, r.State, a.State)
-		}
-		w.ok(w.keeper.Keep(w.ctx))
-		w.states(custody.StateOK)
-		w.backed(at)
-		w.close()
-		if died == nil {
-			if at < 12 {
-				t.Errorf("only %d steps were seen", at)
+		for again := range 2 {
+			if err := leadsTo(t, blobs, signer); err != nil {
+				t.Fatalf("killed before step %d, kept %d times since: %v", at, again, err)
 			}
-			return
+			if err := open(blobs, 600+int64(again)).Keep(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		cp, ok, err := open(blobs, 601).Newest(t.Context(), custody.Releases)
+		if err != nil || !ok || cp.Size != 601 {
+			t.Fatalf("killed before step %d, the next process has kept %d, %v", at, cp.Size, err)
 		}
 	}
+	if at < 15 {
+		t.Errorf("only %d steps were seen", at)
+	}
+}
+
+// leadsTo recovers an empty database from what is kept, as far as it goes, and
+// looks at what leaves leave out.
+func leadsTo(t *testing.T, blobs *blob.Dir, signer note.Signer) error {
+	empty := &longLog{signer: signer}
+	c := custody.New(custody.Config{Database: empty, Records: blobs, Blobs: blobs, Verifiers: verifiers(t)})
+	cp, ok, err := c.Newest(t.Context(), custody.Releases)
+	if err != nil || !ok {
+		return err
+	}
+	if _, err := c.Recover(t.Context(), true); err != nil {
+		return err
+	}
+	if int64(empty.replayed) != cp.Size {
+		return fmt.Errorf("%d leaves were replayed of %d", empty.replayed, cp.Size)
+	}
+	return nil
 }
 
 // backed recovers an empty database from what is kept, as far as it goes.

@@ -17,13 +17,15 @@ import (
 // longLog is a database that has a release log of some leaves and nothing else.
 type longLog struct {
 	custody.Database
-	signer note.Signer
-	size   int64
+	signer   note.Signer
+	size     int64
+	aside    bool // every leaf leaves something out
+	replayed int  // leaves, with what they leave out
 }
 
-func (l longLog) leaf(i int64) []byte { return fmt.Appendf(nil, "chartkeep/unknown/v9\nleaf %d\n", i) }
+func (l *longLog) leaf(i int64) []byte { return fmt.Appendf(nil, "chartkeep/unknown/v9\nleaf %d\n", i) }
 
-func (l longLog) LogEdge(_ context.Context, _ custody.Log, size int64) (*tlog.Edge, error) {
+func (l *longLog) LogEdge(_ context.Context, _ custody.Log, size int64) (*tlog.Edge, error) {
 	edge, err := tlog.NewEdge(0, nil)
 	for i := range size {
 		edge.Append(tlog.LeafHash(l.leaf(i)))
@@ -31,7 +33,7 @@ func (l longLog) LogEdge(_ context.Context, _ custody.Log, size int64) (*tlog.Ed
 	return edge, err
 }
 
-func (l longLog) LogHead(ctx context.Context, log custody.Log) (tlog.Checkpoint, error) {
+func (l *longLog) LogHead(ctx context.Context, log custody.Log) (tlog.Checkpoint, error) {
 	if log == custody.Audits {
 		return tlog.Checkpoint{Root: tlog.EmptyRoot()}, nil
 	}
@@ -46,24 +48,46 @@ func (l longLog) LogHead(ctx context.Context, log custody.Log) (tlog.Checkpoint,
 	return tlog.ParseCheckpoint(text)
 }
 
-func (l longLog) LogLeaves(_ context.Context, _ custody.Log, from, to int64) (out [][]byte, err error) {
+func (l *longLog) LogLeaves(_ context.Context, _ custody.Log, from, to int64) (out [][]byte, err error) {
 	for i := from; i < to; i++ {
 		out = append(out, l.leaf(i))
 	}
 	return out, nil
 }
 
-func (longLog) Beside(context.Context, custody.Log, int64, [][]byte) ([]custody.Aside, error) {
-	return nil, nil
+func (l *longLog) Beside(_ context.Context, _ custody.Log, from int64, leaves [][]byte) (out []custody.Aside, err error) {
+	for i := range leaves {
+		if l.aside {
+			out = append(out, custody.Aside{Index: from + int64(i), Door: fmt.Sprint("door ", from+int64(i))})
+		}
+	}
+	return out, nil
 }
 
-func (longLog) SetKept(context.Context) error { return nil }
+func (*longLog) Untold(_ context.Context, names []string) ([]string, error) { return names, nil }
+
+func (l *longLog) Recover(_ context.Context, parts []custody.Part) error {
+	for _, p := range parts {
+		for step, err := range p.Steps {
+			if err != nil {
+				return err
+			}
+			if string(step.Entry) != string(l.leaf(step.Index)) || step.Aside.Door != fmt.Sprint("door ", step.Index) {
+				return fmt.Errorf("leaf %d came back as %q, with %+v", step.Index, step.Entry, step.Aside)
+			}
+			l.replayed++
+		}
+	}
+	return nil
+}
+
+func (*longLog) SetKept(context.Context) error { return nil }
 
 // TestKeepRounds keeps a long log that was never kept: in rounds that end, with
 // no checkpoint before the last, and as well when a process dies in between.
 func TestKeepRounds(t *testing.T) {
 	const size = 256*200 + 57
-	db := longLog{signer: storetest.Keys(t).Signer, size: size}
+	db := &longLog{signer: storetest.Keys(t).Signer, size: size}
 	blobs, err := blob.OpenDir(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
