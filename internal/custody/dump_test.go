@@ -98,30 +98,23 @@ func without(all, some []string) []string {
 // any.
 func (w *world) damagedTables(dump *custody.Dump, folder string, look sqlstore.Look) {
 	w.Helper()
-	for _, c := range []struct{ table, from, to string }{
-		{"leaf", "\\\\x", "\\\\x00"},
-		{"head", "\\\\x", "\\\\x00"},
-		{"tag", "\n", "\n\n"},
-		{"release", "web", "wob"},
-	} {
+	to := pgtest.New(w)
+	for _, table := range []string{"leaf", "release"} {
 		damaged := w.TempDir()
 		w.ok(os.CopyFS(damaged, os.DirFS(folder)))
-		path := filepath.Join(damaged, c.table)
+		path := filepath.Join(damaged, table)
 		data, err := os.ReadFile(path)
 		w.ok(err)
-		changed := bytes.Replace(data, []byte(c.from), []byte(c.to), 1)
-		if c.table == "release" {
-			changed = append(data, data[:bytes.IndexByte(data, '\n')+1]...) // a row twice
+		if table == "leaf" {
+			data = bytes.Replace(data, []byte(`\\x`), []byte(`\\x00`), 1)
+		} else {
+			data = append(data, data[:bytes.IndexByte(data, '\n')+1]...) // a row twice
 		}
-		if bytes.Equal(changed, data) {
-			w.Fatalf("nothing was changed in %s", c.table)
-		}
-		w.ok(os.WriteFile(path, changed, 0o600))
-		to := pgtest.New(w)
+		w.ok(os.WriteFile(path, data, 0o600))
 		if err := sqlstore.LoadDump(w.ctx, to, dump, damaged, look, func(sqlstore.Inspection) error { return nil }); err == nil {
-			w.Errorf("a changed table %s was loaded", c.table)
+			w.Errorf("a changed table %s was loaded", table)
 		}
-		// Nothing is left, so that the right one can be loaded.
-		w.ok(sqlstore.LoadDump(w.ctx, to, dump, folder, look, func(sqlstore.Inspection) error { return nil }))
 	}
+	// Nothing is left, so that the right one can be loaded.
+	w.ok(sqlstore.LoadDump(w.ctx, to, dump, folder, look, func(sqlstore.Inspection) error { return nil }))
 }

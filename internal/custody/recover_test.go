@@ -236,106 +236,104 @@ func TestRecoverEverything(t *testing.T) {
 
 // TestRecoverRights: nobody gets back what was taken from him.
 func TestRecoverRights(t *testing.T) {
-	both(t, func(w *world) {
-		robot := func(name string) (release.AccountGrant, string, release.Token) {
-			_, err := w.svc.CreateAccount(w.ctx, w.admin, name, release.KindUser, "a long enough password "+name)
-			w.ok(err)
-			g := access.Grant{Role: access.RoleReader, Project: "*"}
-			grant, err := w.svc.AddGrant(w.ctx, w.admin, name, g)
-			w.ok(err)
-			secret, token, err := w.svc.CreateToken(w.ctx, w.admin, release.TokenRequest{Name: name, Account: name, Grants: []access.Grant{g}, Expires: w.now.Add(100 * time.Hour)})
-			w.ok(err)
-			return release.AccountGrant{Account: name, Grant: grant}, secret, token
-		}
-		_, revokedSecret, revoked := robot("ann")
-		taken, _, _ := robot("bob")
-		_, disabledSecret, _ := robot("cid")
-		_, keptSecret, _ := robot("dan")
-		robot("eve")
-		w.ok(w.keeper.Keep(w.ctx))
-		old := w.copy()
-		w.ok(w.svc.RevokeToken(w.ctx, w.admin, revoked.ID))
-		w.ok(w.svc.RevokeGrant(w.ctx, w.admin, taken.Grant.ID))
-		w.ok(w.svc.DisableAccount(w.ctx, w.admin, "cid"))
-		w.ok(w.svc.SetPassword(w.ctx, w.admin, "eve", "quite another password"))
-		_, err := w.svc.CreateAccount(w.ctx, w.admin, "fay", release.KindRobot, "")
+	w := newWorld(t, false)
+	robot := func(name string) (release.AccountGrant, string, release.Token) {
+		_, err := w.svc.CreateAccount(w.ctx, w.admin, name, release.KindUser, "a long enough password "+name)
 		w.ok(err)
-		w.ok(w.keeper.Keep(w.ctx))
-		w.putBack(old)
+		g := access.Grant{Role: access.RoleReader, Project: "*"}
+		grant, err := w.svc.AddGrant(w.ctx, w.admin, name, g)
+		w.ok(err)
+		secret, token, err := w.svc.CreateToken(w.ctx, w.admin, release.TokenRequest{Name: name, Account: name, Grants: []access.Grant{g}, Expires: w.now.Add(100 * time.Hour)})
+		w.ok(err)
+		return release.AccountGrant{Account: name, Grant: grant}, secret, token
+	}
+	_, revokedSecret, revoked := robot("ann")
+	taken, _, _ := robot("bob")
+	_, disabledSecret, _ := robot("cid")
+	_, keptSecret, _ := robot("dan")
+	robot("eve")
+	w.ok(w.keeper.Keep(w.ctx))
+	old := w.copy()
+	w.ok(w.svc.RevokeToken(w.ctx, w.admin, revoked.ID))
+	w.ok(w.svc.RevokeGrant(w.ctx, w.admin, taken.Grant.ID))
+	w.ok(w.svc.DisableAccount(w.ctx, w.admin, "cid"))
+	w.ok(w.svc.SetPassword(w.ctx, w.admin, "eve", "quite another password"))
+	_, err := w.svc.CreateAccount(w.ctx, w.admin, "fay", release.KindRobot, "")
+	w.ok(err)
+	w.ok(w.keeper.Keep(w.ctx))
+	w.putBack(old)
 
-		if _, err := w.svc.Authenticate(w.ctx, revokedSecret); err != nil {
-			w.Fatalf("the old database does not know the token: %v", err)
+	if _, err := w.svc.Authenticate(w.ctx, revokedSecret); err != nil {
+		w.Fatalf("the old database does not know the token: %v", err)
+	}
+	rep, err := w.keeper.Recover(w.ctx, true)
+	w.ok(err)
+	if len(rep.Withdraw) != 4 || len(rep.Lost) != 1 || rep.Lost[0].Name != string(audit.AccountCreated) {
+		w.Errorf("withdrawn %+v, lost %+v", rep.Withdraw, rep.Lost)
+	}
+	w.reopen()
+	for _, secret := range []string{revokedSecret, disabledSecret} {
+		if _, err := w.svc.Authenticate(w.ctx, secret); err == nil {
+			w.Error("a credential that was taken away is valid again")
 		}
-		rep, err := w.keeper.Recover(w.ctx, true)
-		w.ok(err)
-		if len(rep.Withdraw) != 4 || len(rep.Lost) != 1 || rep.Lost[0].Name != string(audit.AccountCreated) {
-			w.Errorf("withdrawn %+v, lost %+v", rep.Withdraw, rep.Lost)
+	}
+	if _, err := w.svc.Authenticate(w.ctx, keptSecret); err != nil {
+		w.Errorf("a credential that was not taken away: %v", err)
+	}
+	grants, err := w.store.GrantsOf(w.ctx, "")
+	w.ok(err)
+	for _, g := range grants {
+		if g.Grant.ID == taken.Grant.ID {
+			w.Error("a grant that was taken away is back")
 		}
-		w.reopen()
-		for _, secret := range []string{revokedSecret, disabledSecret} {
-			if _, err := w.svc.Authenticate(w.ctx, secret); err == nil {
-				w.Error("a credential that was taken away is valid again")
-			}
+	}
+	for _, password := range []string{"a long enough password eve", ""} {
+		if _, err := w.svc.Authenticate(w.ctx, "eve:"+password); err == nil {
+			w.Errorf("the password %q of eve is valid", password)
 		}
-		if _, err := w.svc.Authenticate(w.ctx, keptSecret); err != nil {
-			w.Errorf("a credential that was not taken away: %v", err)
-		}
-		grants, err := w.store.GrantsOf(w.ctx, "")
-		w.ok(err)
-		for _, g := range grants {
-			if g.Grant.ID == taken.Grant.ID {
-				w.Error("a grant that was taken away is back")
-			}
-		}
-		for _, password := range []string{"a long enough password eve", ""} {
-			if _, err := w.svc.Authenticate(w.ctx, "eve:"+password); err == nil {
-				w.Errorf("the password %q of eve is valid", password)
-			}
-		}
-		_, hash, err := w.store.AccountByName(w.ctx, "eve")
-		w.ok(err)
-		if hash != "" {
-			w.Error("the password that was replaced is valid again")
-		}
-	})
+	}
+	_, hash, err := w.store.AccountByName(w.ctx, "eve")
+	w.ok(err)
+	if hash != "" {
+		w.Error("the password that was replaced is valid again")
+	}
 }
 
 // TestFork: a database that went on from an old copy is left alone.
 func TestFork(t *testing.T) {
-	both(t, func(w *world) {
-		w.before()
-		w.ok(w.keeper.Keep(w.ctx))
-		old := w.copy()
-		w.push("demo", "web", "4.0.0", false)
-		w.push("demo", "web", "4.1.0", false)
-		w.ok(w.keeper.Keep(w.ctx))
-		w.putBack(old)
+	w := newWorld(t, false)
+	w.before()
+	w.ok(w.keeper.Keep(w.ctx))
+	old := w.copy()
+	w.push("demo", "web", "4.0.0", false)
+	w.push("demo", "web", "4.1.0", false)
+	w.ok(w.keeper.Keep(w.ctx))
+	w.putBack(old)
+	w.admin = w.as(w.secret)
+	w.push("demo", "web", "5.0.0", false) // nobody looked
+	for _, more := range []string{"5.1.0", "5.2.0", "5.3.0"} {
+		r, a := w.standing()
+		if r.State != custody.StateForked && more != "5.1.0" || a.State == custody.StateOK {
+			w.Fatalf("before %s the logs are %s and %s", more, r.State, a.State)
+		}
+		before := w.tablesNow()
+		_, err := w.keeper.Recover(w.ctx, true)
+		p := w.refused(err, problem.Disproven, "recover-fork")
+		facts := fmt.Sprint(p.Facts)
+		if !strings.Contains(facts, "version 4.0.0") || !strings.Contains(facts, "version 5.0.0") {
+			w.Errorf("the refusal does not show both leaves: %s", facts)
+		}
+		if d := cmp.Diff(before, w.tablesNow()); d != "" {
+			w.Errorf("a refused recovery changed something: %s", d)
+		}
 		w.admin = w.as(w.secret)
-		w.push("demo", "web", "5.0.0", false) // nobody looked
-		for _, more := range []string{"5.1.0", "5.2.0", "5.3.0"} {
-			r, a := w.standing()
-			if r.State != custody.StateForked && more != "5.1.0" || a.State == custody.StateOK {
-				w.Fatalf("before %s the logs are %s and %s", more, r.State, a.State)
-			}
-			before := w.tablesNow()
-			_, err := w.keeper.Recover(w.ctx, true)
-			p := w.refused(err, problem.Disproven, "recover-fork")
-			facts := fmt.Sprint(p.Facts)
-			if !strings.Contains(facts, "version 4.0.0") || !strings.Contains(facts, "version 5.0.0") {
-				w.Errorf("the refusal does not show both leaves: %s", facts)
-			}
-			if d := cmp.Diff(before, w.tablesNow()); d != "" {
-				w.Errorf("a refused recovery changed something: %s", d)
-			}
-			w.admin = w.as(w.secret)
-			w.push("demo", "web", more, false)
-		}
-		// And it is not kept either.
-		err := w.keeper.Keep(w.ctx)
-		if st, ok := custody.RolledBack(err); ok && st.State != custody.StateForked || err == nil {
-			w.Errorf("kept a fork: %v", err)
-		}
-	})
+		w.push("demo", "web", more, false)
+	}
+	// And it is not kept either.
+	err := w.keeper.Keep(w.ctx)
+	if st, ok := custody.RolledBack(err); ok && st.State != custody.StateForked || err == nil {
+		w.Errorf("kept a fork: %v", err)
+	}
 }
 
 func (w *world) tablesNow() map[string][]string {

@@ -63,8 +63,9 @@ type Protection interface {
 
 	// Due does what has come due of quarantines and requests, at most limit of
 	// each, and says how much that was. Each is a transaction of its own that
-	// looks again, so that any number of processes may call it. Cost when
-	// nothing is due: two look-ups by index.
+	// looks again, so that any number of processes may call it, and one that
+	// fails keeps no other waiting. Cost when nothing is due: two look-ups by
+	// index.
 	Due(ctx context.Context, now time.Time, limit int) (int, error)
 
 	// Erasing says whether a large blob is about to be removed. Whoever stores

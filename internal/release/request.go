@@ -3,6 +3,7 @@ package release
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -344,15 +345,8 @@ func PolicyText(p Policy) []byte {
 // effect, and removes bytes. It is called about once a second, by every
 // replica; each of them may do any part.
 func (s *Service) Protect(ctx context.Context) error {
-	for {
-		n, err := s.store.Due(ctx, s.now(), 100)
-		if err != nil {
-			return err
-		}
-		if n == 0 {
-			return s.erase(ctx)
-		}
-	}
+	_, err := s.store.Due(ctx, s.now(), 100)
+	return errors.Join(err, s.erase(ctx))
 }
 
 // erase removes the bytes of large blobs whose time has come and that nothing

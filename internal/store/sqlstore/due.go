@@ -2,6 +2,8 @@ package sqlstore
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/chartkeep/chartkeep/internal/audit"
@@ -13,6 +15,7 @@ import (
 // first does it, and the transaction looks again.
 func (s *Store) Due(ctx context.Context, now time.Time, limit int) (int, error) {
 	n := 0
+	var failed error // one that fails keeps no other waiting
 	for _, kind := range []struct {
 		query string
 		do    func(*batch, int64, time.Time) error
@@ -31,12 +34,13 @@ func (s *Store) Due(ctx context.Context, now time.Time, limit int) (int, error) 
 		}
 		for _, id := range ids {
 			if err := s.write(ctx, true, func(b *batch) error { return kind.do(b, id, now) }); err != nil {
-				return n, err
+				failed = errors.Join(failed, fmt.Errorf("do what is due of %d: %w", id, err))
+				continue
 			}
 			n++
 		}
 	}
-	return n, nil
+	return n, failed
 }
 
 // byServer is an event of the server's own.
