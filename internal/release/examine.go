@@ -346,23 +346,36 @@ func damage(index int64, l *tlog.Release, what, want, found string) Finding {
 	return f
 }
 
+// compareLater names what a row says of a release's later fate that the log
+// does not; f is nil where the log has nothing of it.
+func (e *Examination) compareLater(ctx context.Context, l *tlog.Release, row *StoredRelease, f *fate) (differences, error) {
+	d := compareState(&row.Release, l, f)
+	if row.Yank == nil || f == nil || f.yank < 0 || row.Yank.LogIndex != f.yank {
+		return d, nil
+	}
+	entry, err := e.Stored.StoredLeaves(ctx, ReleaseLog, f.yank, 1)
+	if err != nil || len(entry) != 1 || !e.walk.proven(f.yank, entry[0].Entry) {
+		return d, err
+	}
+	if leaf, err := tlog.ParseLeaf(entry[0].Entry); err == nil {
+		d = append(d, compareYank(&row.Release, leaf)...)
+	}
+	return d, nil
+}
+
 // compare compares a release with its leaf. While it is compared people go on
 // working: where something differs, the log is read on, and the row again.
 func (e *Examination) compare(ctx context.Context, index int64, l *tlog.Release, legacy *tlog.Legacy, row *StoredRelease) (differences, error) {
 	const patience = 5
 	for try := 0; ; try++ {
 		d := compareFrozen(&row.Release, l, legacy != nil)
-		d = append(d, compareState(&row.Release, l, e.state.fates[index])...)
-		if f := e.state.fates[index]; row.Yank != nil && f != nil && f.yank >= 0 && row.Yank.LogIndex == f.yank {
-			entry, err := e.Stored.StoredLeaves(ctx, ReleaseLog, f.yank, 1)
+		// What became of it may stand behind a hole, which is told.
+		if !e.walk.lost {
+			later, err := e.compareLater(ctx, l, row, e.state.fates[index])
 			if err != nil {
 				return nil, err
 			}
-			if len(entry) == 1 && e.walk.proven(f.yank, entry[0].Entry) {
-				if leaf, err := tlog.ParseLeaf(entry[0].Entry); err == nil {
-					d = append(d, compareYank(&row.Release, leaf)...)
-				}
-			}
+			d = append(d, later...)
 		}
 		d = append(d, compareServing(row, l, legacy)...)
 		if len(d) == 0 || try == patience || e.walk.lost {
@@ -470,20 +483,19 @@ func (e *Examination) strays(ctx context.Context) error {
 	return e.told()
 }
 
-// projects compares the projects with the newest leaves of them.
+// projects compares the projects with the newest leaves of them. Where leaves
+// are missing, which is told, nobody knows which are the newest.
 func (e *Examination) projects(ctx context.Context) error {
-	for try := 0; ; try++ {
+	for try := 0; !e.walk.lost; try++ {
 		rows, err := e.Projects(ctx)
 		if err != nil {
 			return err
 		}
 		size := e.walk.edge.Size()
-		if !e.walk.lost {
-			if err := e.grow(ctx, e.walk); err != nil {
-				return err
-			}
+		if err := e.grow(ctx, e.walk); err != nil {
+			return err
 		}
-		if e.walk.edge.Size() != size && try < 3 {
+		if e.walk.lost || e.walk.edge.Size() != size && try < 3 {
 			continue // somebody is at work
 		}
 		known := map[string]bool{}
@@ -503,13 +515,14 @@ func (e *Examination) projects(ctx context.Context) error {
 			e.find(f)
 		}
 		for name := range e.state.projects {
-			if !known[name] && !e.walk.lost {
+			if !known[name] {
 				e.find(Finding{Key: fmt.Sprintf("project %s", name), Kind: ProjectMissing, Project: name, LogIndex: -1,
 					Message: fmt.Sprintf("the database lacks the project %s", name), Try: "restore the database from a backup"})
 			}
 		}
 		return e.told()
 	}
+	return e.told()
 }
 
 // pacer keeps reading to a rate. It belongs to one goroutine.

@@ -178,11 +178,16 @@ func compareServing(r *StoredRelease, l *tlog.Release, legacy *tlog.Legacy) diff
 	} else {
 		d.unless(r.Tag.Digest == l.Manifest, "tag stands on %s", r.Tag.Digest)
 		d.unless(r.Tag.Release == r.ID, "tag of release %d", r.Tag.Release)
-		hidden := map[State]int{Active: 0, Yanked: 1, Staged: 2}
+		hidden := map[State]int{Active: 0, Yanked: 1, Staged: 2, Quarantined: 3, Tombstoned: 3}
 		if want, known := hidden[r.State]; known {
 			d.unless(r.Tag.Hidden == want, "tag shown otherwise")
-			d.unless(r.Manifest == nil || r.ManifestSeen == (want != 2), "manifest shown otherwise")
+			// What is withheld keeps its manifest as it was shown before.
+			d.unless(r.Manifest == nil || r.State.Withheld() || r.ManifestSeen == (want != 2), "manifest shown otherwise")
 		}
+	}
+	if r.State == Tombstoned {
+		d.unless(len(r.Fragment) == 0, "index entry, which was emptied with the bytes")
+		return d
 	}
 	d.unless(entrySays(r, l, legacy), "index entry")
 	return d

@@ -139,6 +139,20 @@ func newScrubbed(t *testing.T, d database) *scrubbed {
 	s.ok(err)
 	_, err = svc.Yank(ctx, somebody, "demo", "web", "1.2.0", "broken", "it does not start")
 	s.ok(err)
+	// What is withheld is as the log says, too.
+	push("web", "2.0.0", false)
+	push("web", "3.0.0", false)
+	ann, bob := person("ann", access.RoleMaintainer), person("bob", access.RoleApprover)
+	for _, c := range []release.Caller{ann, bob} {
+		s.ok(store.CreateAccount(ctx, release.Account{ID: c.Principal.ID, Name: c.Principal.Name, Kind: release.KindUser}, "",
+			audit.Event{Name: audit.AccountCreated, Actor: audit.Actor{Kind: access.KindSystem}, Door: audit.DoorServer, Outcome: audit.Outcome{Result: audit.Allowed}}, time.Now().Add(-time.Hour)))
+	}
+	s.releases["web@2.0.0"], err = svc.SetQuarantine(ctx, ann, "demo", "web", "2.0.0", "malware", "")
+	s.ok(err)
+	asked, err := svc.RequestTombstone(ctx, ann, "demo", "web", "3.0.0", "secret", "")
+	s.ok(err)
+	_, err = svc.ApproveRequest(ctx, bob, asked.ID, "")
+	s.ok(err)
 	s.ok(store.Anchor(ctx))
 	// As many leaves as fill a tile, and some more.
 	var wg sync.WaitGroup
@@ -208,6 +222,11 @@ func kinds(found []release.Finding) string {
 func (s *scrubbed) file(digest string) string {
 	hex := strings.TrimPrefix(digest, "sha256:")
 	return filepath.Join(s.blobs, "blobs", "sha256", hex[:2], hex)
+}
+
+// person is somebody who can be the first or the second of two.
+func person(name string, role access.Role) release.Caller {
+	return release.Caller{Principal: access.Principal{Kind: access.KindUser, ID: "usr-" + name, Name: name, Grants: []access.Grant{{ID: "grn-" + name, Role: role, Project: "*"}}}, Door: audit.DoorAPI}
 }
 
 // attack is what somebody does who can write to the files or to the tables.
@@ -289,6 +308,12 @@ func attacks(s *scrubbed) []attack {
 	set(attack{name: "a tag on another manifest", kinds: "release-changed", says: "tag stands on " + db.Manifest}, "tag", "digest", fmt.Sprintf("release = %d", web.ID), "'"+db.Manifest+"'")
 	set(attack{name: "a tag on the manifest of another version", kinds: "release-changed", says: "tag stands on " + late.Manifest}, "tag", "digest", fmt.Sprintf("release = %d", web.ID), "'"+late.Manifest+"'")
 	set(attack{name: "a listed tag hidden", kinds: "release-changed", says: "tag shown otherwise"}, "tag", "hidden", fmt.Sprintf("release = %d", web.ID), "1")
+	blocked, gone := s.releases["web@2.0.0"], s.releases["web@3.0.0"]
+	set(attack{name: "a quarantine taken back", kinds: "release-changed", says: "state active"}, "release", "state", id(blocked), "'active'")
+	set(attack{name: "the tag of a release in quarantine", kinds: "release-changed", says: "tag shown otherwise"}, "tag", "hidden", fmt.Sprintf("release = %d", blocked.ID), "0")
+	set(attack{name: "a tombstone taken back", kinds: "release-changed", says: "state active"}, "release", "state", id(gone), "'active'")
+	set(attack{name: "the tag of a tombstone", kinds: "release-changed", says: "tag shown otherwise"}, "tag", "hidden", fmt.Sprintf("release = %d", gone.ID), "0")
+	set(attack{name: "the index entry of a tombstone", kinds: "release-changed", says: "index entry, which was emptied"}, "release", "fragment", id(gone), fmt.Sprintf("(SELECT fragment FROM release WHERE id = %d)", web.ID))
 	set(attack{name: "the bytes of a manifest swapped", kinds: "bytes-changed", says: "the stored manifest of demo/web@1.0.0 is not the one in the log"}, "manifest", "bytes", "digest = '"+web.Manifest+"'", hexOf("{}"))
 	set(attack{name: "the bytes of a config swapped", kinds: "bytes-changed", says: "the stored config of demo/web@1.0.0"}, "blob", "bytes", "digest = '"+web.Config+"'", hexOf("{}"))
 	set(attack{name: "the bytes of a provenance swapped", kinds: "bytes-changed", says: "the stored provenance of demo/db@1.0.0"}, "blob", "bytes", "digest = '"+db.Provenance+"'", hexOf("no signature"))
@@ -311,6 +336,7 @@ func attacks(s *scrubbed) []attack {
 
 	leaf := func(name string, index int64) string { return fmt.Sprintf("log = %s AND idx = %d", name, index) }
 	set(attack{name: "a leaf changed", kinds: "leaf-changed", says: fmt.Sprintf("leaf %d of the release log does not have the hash", web.ID), pull: "web@1.0.0"}, "leaf", "entry", leaf("1", web.ID), hexOf("chartkeep/other/v9\n"))
+	set(attack{name: "a leaf taken away", kinds: "leaf-missing", says: fmt.Sprintf("leaf %d of the release log", web.ID)}, "leaf", "idx", "log = 1 AND idx IN ("+fmt.Sprint(web.ID)+", -3)", "-3")
 	set(attack{name: "a tile changed", kinds: "tile-changed", says: "tile 0 of level 0 of the release log is not that of its leaves", pull: "web@1.0.0"}, "tile", "hashes", "log = 1 AND level = 0 AND n = 0", hexOf(strings.Repeat("x", 8192)))
 	set(attack{name: "the root of a tile changed", kinds: "tile-changed", says: "tile 0 of level 0 of the release log", start: true}, "tile", "root", "log = 1 AND level = 0 AND n = 0", hexOf(strings.Repeat("x", 32)))
 	set(attack{name: "the head moved", kinds: "log-head log-root", says: "another than the one that the log's key signed", start: true}, "head", "root", "log = 1", hexOf(strings.Repeat("x", 32)))
@@ -540,7 +566,8 @@ func TestScrubResumes(t *testing.T) {
 	s.ok(svc.Scrub(t.Context()))
 	view, err := svc.ScrubStatus(t.Context(), somebody)
 	s.ok(err)
-	if view.Last == nil || view.Last.Counts.Releases != 4 || view.Last.Counts.Blobs != 4 || len(view.Open) != 0 {
+	if view.Last == nil || view.Last.Counts.Releases != 6 || view.Last.Counts.Blobs != 5 || // one has no bytes any more
+		len(view.Open) != 0 {
 		t.Errorf("a forged place was believed: %+v", view.Last)
 	}
 	if view.Seal != "" {
