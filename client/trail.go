@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"time"
 
 	"golang.org/x/mod/sumdb/note"
 
@@ -66,6 +67,10 @@ type AuditVerification struct {
 	State *AuditState `json:"-"`
 }
 
+// anchorsDue is the age of an audit log from which on some state of it has to
+// stand in the release log.
+const anchorsDue = 2 * time.Hour
+
 // VerifyAudit checks the audit log of the server: it computes the tree anew
 // from every event, compares it with what the audit log's key signed, and with
 // every state of it that the release log vouches for, which is computed anew
@@ -75,7 +80,7 @@ type AuditVerification struct {
 // unchecked. since is what was proven before; nil checks everything. An error
 // means that something could not be asked; what is false is in the result.
 // Cost: all leaves since then, some 600 bytes each.
-func (c *Client) VerifyAudit(ctx context.Context, logKey, auditKey string, since *AuditState) (AuditVerification, error) {
+func (c *Client) VerifyAudit(ctx context.Context, logKey, auditKey string, since *AuditState, now time.Time) (AuditVerification, error) {
 	v := &trailVerifier{c: c, ctx: ctx}
 	if since == nil {
 		since = &AuditState{}
@@ -91,7 +96,7 @@ func (c *Client) VerifyAudit(ctx context.Context, logKey, auditKey string, since
 	if err != nil {
 		return AuditVerification{}, err
 	}
-	v.settle(&trail)
+	v.settle(&trail, since.Audit.Size > 0, now)
 	out := AuditVerification{Origin: trail.Origin, From: since.Audit.Size, Size: trail.Size, Root: trail.Root.String(), Anchors: v.compared, Checks: v.checks, Verdict: verdictOf(v.checks)}
 	if out.Verdict == Passed {
 		out.State = &AuditState{Schema: auditStateSchema, Audit: trail, Releases: releases}
@@ -107,15 +112,17 @@ type anchorLeaf struct {
 
 // trailVerifier is a check on its way.
 type trailVerifier struct {
-	c        *Client
-	ctx      context.Context
-	checks   []Check
-	anchors  []anchorLeaf
-	compared int
-	falsely  []string // anchors that do not hold
-	sources  int
-	forged   []int64 // events whose address is not the one that they commit to
-	rowless  []int64 // events whose row is gone
+	c         *Client
+	ctx       context.Context
+	checks    []Check
+	anchors   []anchorLeaf
+	compared  int
+	falsely   []string  // anchors that do not hold
+	first     time.Time // of the first event that was read
+	sources   int
+	forgotten int
+	forged    []int64 // events whose address is not the one that they commit to
+	rowless   []int64 // events whose row is gone
 }
 
 func (v *trailVerifier) add(name string, result Outcome, format string, args ...any) {
@@ -247,13 +254,18 @@ func (v *trailVerifier) auditLeaves(from int64, limit int) ([][]byte, error) {
 		}
 		out = append(out, []byte(e.Leaf))
 		var said struct {
-			Source string `json:"source"`
+			Source string    `json:"source"`
+			Time   time.Time `json:"time"`
 		}
-		switch err := json.Unmarshal([]byte(e.Leaf), &said); {
+		err := json.Unmarshal([]byte(e.Leaf), &said)
+		if v.first.IsZero() {
+			v.first = said.Time
+		}
+		switch {
 		case e.Missing:
 			v.rowless = append(v.rowless, e.Index)
 		case err != nil || said.Source == "" || len(e.Salt) == 0 && e.IP == "" && e.UserAgent == "":
-			// None was there, or it was forgotten with its salt.
+			v.forgotten++ // or none was there
 		case commitment(e.Salt, e.IP, e.UserAgent) != said.Source:
 			v.forged = append(v.forged, e.Index)
 		default:
@@ -292,8 +304,9 @@ func (v *trailVerifier) reach(edge *tlog.Edge) {
 	}
 }
 
-// settle says what came of anchors and addresses.
-func (v *trailVerifier) settle(trail *TreeState) {
+// settle says what came of anchors and addresses. before says that some of the
+// audit log was proven earlier.
+func (v *trailVerifier) settle(trail *TreeState, before bool, now time.Time) {
 	for _, a := range v.anchors {
 		if a.Size <= trail.Size {
 			if a.Size == trail.Size {
@@ -305,10 +318,17 @@ func (v *trailVerifier) settle(trail *TreeState) {
 		}
 		v.falsely = append(v.falsely, fmt.Sprintf("leaf %d of the release log says that there were %d events, and there are %d", a.index, a.Size, trail.Size))
 	}
-	if len(v.falsely) > 0 {
+	switch {
+	case len(v.falsely) > 0:
 		v.add("anchors", Fail, "%s", firstOf(v.falsely))
-	} else {
-		v.add("anchors", Pass, "%d states of the audit log stand in the release log, and it went through each of them", v.compared)
+	case v.compared > 0:
+		v.add("anchors", Pass, "states of the audit log in the release log: %d, and it went through each of them", v.compared)
+	case before:
+		v.add("anchors", Pass, "the release log has no state of the audit log that is newer than what was proven before")
+	default:
+		// A server that is young has none yet, and one that is not should.
+		v.checks = append(v.checks, Check{Name: "anchors", Result: Unchecked, optional: now.Sub(v.first) < anchorsDue,
+			Detail: "the release log has no state of the audit log; a server writes one within a minute of its start, and every hour"})
 	}
 	switch {
 	case len(v.rowless) > 0:
@@ -316,7 +336,7 @@ func (v *trailVerifier) settle(trail *TreeState) {
 	case len(v.forged) > 0:
 		v.add("sources", Fail, "%d events came from another address than the one that is shown, the first is event %d", len(v.forged), v.forged[0])
 	default:
-		v.add("sources", Pass, "%d addresses are those that the events commit to", v.sources)
+		v.add("sources", Pass, "addresses that are those that the events commit to: %d; none or forgotten: %d", v.sources, v.forgotten)
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 func custodyResults() []result {
 	noon := time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
 	backup := custody.Backup{
-		ID: "20260302t120000z-abcdefgh", Time: noon, Version: "v1.0.0", Database: custody.Dump{Kind: custody.DumpSQLite, Migrations: map[string]string{"0001_registry.sql": "0a1b"}},
+		ID: "20260302t120000000z-abcdefgh", Time: noon, Version: "v1.0.0", Database: custody.Dump{Kind: custody.DumpSQLite, Migrations: map[string]string{"0001_registry.sql": "0a1b"}},
 		Logs: []custody.BackupHead{{Log: custody.Releases, Size: 9000, Root: "RQ==", Checkpoint: "log.example.test\n9000\nRQ==\n\n— log.example.test abc=\n"}, {Log: custody.Audits, Size: 31337, Root: "Rg==", Checkpoint: "log.example.test/audit\n…\n"}},
 		Keys: []string{"log.vkey", "audit.vkey"}, Blobs: 1234, Bytes: 56_789_012, Missing: []string{"sha256:0a1b"}, Contents: "sha256:2c3d",
 	}

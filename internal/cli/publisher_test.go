@@ -105,7 +105,7 @@ func TestPublisherCommands(t *testing.T) {
 	w := newPipelineWorld(t)
 	w.run(w.admin, 0, "project", "create", "demo")
 	_, said := w.run(w.job, 4, "token", "exchange", "--project", "demo", "--audience", "https://charts.example.com")
-	w.says(said, "may not publish to project demo, or there is no such project", "repository_id:41881900,repository_owner_id:65", "chartkeep publisher add demo")
+	w.says(said, "may not publish to project demo, or there is no such project", "repository_id:41881900,repository_owner_id:65", "an owner of project demo lets a pipeline in as this says: chartkeep help publishers")
 
 	_, said = w.run(w.admin, 3, "publisher", "add", "demo", "--id", "octo/web", "--owner-id", "65", "--workflow", ".github/workflows/release.yml")
 	w.says(said, "is a number that the platform gave", "gh api repos/OWNER/NAME")

@@ -82,7 +82,7 @@ chartkeep audit verify --log-key log.vkey --audit-key audit.vkey \
 			if err != nil {
 				return nil, err
 			}
-			v, err := c.VerifyAudit(ctx, logKey, auditKey, since)
+			v, err := c.VerifyAudit(ctx, logKey, auditKey, since, a.now())
 			if err != nil {
 				return nil, err
 			}

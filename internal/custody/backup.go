@@ -113,13 +113,14 @@ func (m Backup) Encode() ([]byte, error) {
 	return append(b, '\n'), nil
 }
 
-// BackupID names a backup by its time and some random letters; ids sort by time.
+// BackupID names a backup by its time and some random letters; ids sort by time,
+// to the millisecond, since the newest is what a restore takes.
 func BackupID(now time.Time, random string) string {
-	return strings.ToLower(now.UTC().Format("20060102t150405z") + "-" + random)
+	return strings.Replace(now.UTC().Format("20060102t150405.000z"), ".", "", 1) + "-" + strings.ToLower(random)
 }
 
 var (
-	backupID  = regexp.MustCompile(`^[0-9]{8}t[0-9]{6}z-[a-z0-9]{4,32}$`)
+	backupID  = regexp.MustCompile(`^[0-9]{8}t[0-9]{9}z-[a-z0-9]{4,32}$`)
 	tableName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,62}$`)
 	keyName   = regexp.MustCompile(`^[a-z][a-z0-9.]{0,62}$`)
 )

@@ -155,7 +155,7 @@ func FuzzParseBackup(f *testing.F) {
 
 func FuzzReadContents(f *testing.F) {
 	sum := strings.Repeat("a0", 32)
-	f.Add([]byte(sum + "  blobs/sha256/a0/" + sum + "\n" + sum + "  snapshots/20260102t030405z-abcd/contents\n"))
+	f.Add([]byte(sum + "  blobs/sha256/a0/" + sum + "\n" + sum + "  snapshots/20260102t030405000z-abcd/contents\n"))
 	for _, path := range []string{"../x", "/etc/passwd", "blobs/../x/y", "blobs//x/y", "blobs/sha256/a0/.x", "snapshots/x/y", "blobs/sha256/a0", "x\x00"} {
 		f.Add([]byte(sum + "  " + path + "\n"))
 	}

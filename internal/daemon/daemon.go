@@ -298,7 +298,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	beside.Go(func() { d.every(work, time.Minute, "maintain", d.service.Maintain) })
 	beside.Go(func() { d.every(work, time.Second, "tell events", d.tell) })
 	beside.Go(func() { d.every(work, time.Second, "protect", d.service.Protect) })
-	beside.Go(func() { d.every(work, time.Hour, "anchor audit log", d.store.Anchor) })
+	beside.Go(func() { d.anchor(work) })
 	if err := d.rotate(ctx); err != nil {
 		d.log.ErrorContext(ctx, "put the new log key into the log", "error", err)
 	}
@@ -314,6 +314,19 @@ func (d *Daemon) Run(ctx context.Context) error {
 	err := server.Serve(ctx, d.ln, d.handler, d.cert, d.log)
 	d.log.InfoContext(ctx, "stopped")
 	return err
+}
+
+// anchor writes the state of the audit log into the release log: soon after the
+// start, so that whoever checks it from outside finds one, then every hour.
+func (d *Daemon) anchor(ctx context.Context) {
+	select {
+	case <-time.After(time.Minute):
+		if err := d.store.Anchor(ctx); err != nil {
+			d.log.ErrorContext(ctx, "background work failed", "job", "anchor audit log", "error", err)
+		}
+	case <-ctx.Done():
+	}
+	d.every(ctx, time.Hour, "anchor audit log", d.store.Anchor)
 }
 
 // every runs a job again and again until ctx ends, and once more then. A

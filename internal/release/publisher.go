@@ -320,7 +320,7 @@ func refusePipeline(claims *access.Claims, pl *access.Pipeline, project string, 
 			e.With(name, "%.200q", v)
 		}
 	}
-	return e.Suggest("an owner of project %.200s sees who may: chartkeep publisher list", project)
+	return e.Suggest("an owner of project %.200s lets a pipeline in as this says: chartkeep help publishers", project)
 }
 
 func said(v string) string {
