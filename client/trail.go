@@ -298,9 +298,14 @@ func (v *trailVerifier) reach(edge *tlog.Edge) {
 		if a.Size < edge.Size() {
 			continue // of before the state that was kept
 		}
-		if v.compared++; a.Root != edge.Root() {
-			v.falsely = append(v.falsely, fmt.Sprintf("leaf %d of the release log says that the first %d events are others", a.index, a.Size))
-		}
+		v.compare(a, edge.Root())
+	}
+}
+
+// compare holds an anchor against the root that the audit log had at its size.
+func (v *trailVerifier) compare(a anchorLeaf, root tlog.Hash) {
+	if v.compared++; a.Root != root {
+		v.falsely = append(v.falsely, fmt.Sprintf("leaf %d of the release log says that the first %d events are others", a.index, a.Size))
 	}
 }
 
@@ -308,15 +313,12 @@ func (v *trailVerifier) reach(edge *tlog.Edge) {
 // audit log was proven earlier.
 func (v *trailVerifier) settle(trail *TreeState, before bool, now time.Time) {
 	for _, a := range v.anchors {
-		if a.Size <= trail.Size {
-			if a.Size == trail.Size {
-				if v.compared++; a.Root != trail.Root {
-					v.falsely = append(v.falsely, fmt.Sprintf("leaf %d of the release log says that the first %d events are others", a.index, a.Size))
-				}
-			}
-			continue
+		switch {
+		case a.Size == trail.Size:
+			v.compare(a, trail.Root)
+		case a.Size > trail.Size:
+			v.falsely = append(v.falsely, fmt.Sprintf("leaf %d of the release log says that there were %d events, and there are %d", a.index, a.Size, trail.Size))
 		}
-		v.falsely = append(v.falsely, fmt.Sprintf("leaf %d of the release log says that there were %d events, and there are %d", a.index, a.Size, trail.Size))
 	}
 	switch {
 	case len(v.falsely) > 0:
@@ -327,14 +329,14 @@ func (v *trailVerifier) settle(trail *TreeState, before bool, now time.Time) {
 		v.add("anchors", Pass, "the release log has no state of the audit log that is newer than what was proven before")
 	default:
 		// A server that is young has none yet, and one that is not should.
-		v.checks = append(v.checks, Check{Name: "anchors", Result: Unchecked, optional: now.Sub(v.first) < anchorsDue,
+		v.checks = append(v.checks, Check{Name: "anchors", Result: Unchecked, optional: v.first.IsZero() || now.Sub(v.first) < anchorsDue,
 			Detail: "the release log has no state of the audit log; a server writes one within a minute of its start, and every hour"})
 	}
 	switch {
 	case len(v.rowless) > 0:
-		v.add("sources", Fail, "the rows of %d events are gone, the first of event %d", len(v.rowless), v.rowless[0])
+		v.add("sources", Fail, "events whose rows are gone: %d, the first is event %d", len(v.rowless), v.rowless[0])
 	case len(v.forged) > 0:
-		v.add("sources", Fail, "%d events came from another address than the one that is shown, the first is event %d", len(v.forged), v.forged[0])
+		v.add("sources", Fail, "events that came from another address than the one that is shown: %d, the first is event %d", len(v.forged), v.forged[0])
 	default:
 		v.add("sources", Pass, "addresses that are those that the events commit to: %d; none or forgotten: %d", v.sources, v.forgotten)
 	}
