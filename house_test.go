@@ -28,8 +28,8 @@ const module = "github.com/chartkeep/chartkeep"
 // fits a package is its room. Tests are free, but for the bottom rooms.
 var rooms = map[string][]string{
 	"cmd/chartkeep":        {"internal/cli"},
-	"internal/cli":         {"internal/monitor", "internal/custody", "internal/witness", "internal/calendar", "internal/upgrade", "internal/decision", "internal/advisory", "internal/notes", "internal/manifest", "internal/daemon", "client", "internal/release", "internal/watch", "internal/remote", "internal/deployment", "internal/upstream", "internal/signature", "internal/chart", "internal/tlog", "internal/access", "internal/audit", "internal/digest", "internal/problem"},
-	"internal/daemon":      {"internal/custody", "internal/history", "internal/calendar", "internal/upgrade", "internal/decision", "internal/advisory", "internal/notes", "internal/manifest", "internal/server", "internal/store", "internal/remote", "internal/release", "internal/watch", "internal/deployment", "internal/upstream", "internal/signature", "internal/chart", "internal/tlog", "internal/access", "internal/audit", "internal/digest", "internal/index", "internal/problem"},
+	"internal/cli":         {"internal/signer", "internal/monitor", "internal/custody", "internal/witness", "internal/calendar", "internal/upgrade", "internal/decision", "internal/advisory", "internal/notes", "internal/manifest", "internal/daemon", "client", "internal/release", "internal/watch", "internal/remote", "internal/deployment", "internal/upstream", "internal/signature", "internal/chart", "internal/tlog", "internal/access", "internal/audit", "internal/digest", "internal/problem"},
+	"internal/daemon":      {"internal/signer", "internal/custody", "internal/history", "internal/calendar", "internal/upgrade", "internal/decision", "internal/advisory", "internal/notes", "internal/manifest", "internal/server", "internal/store", "internal/remote", "internal/release", "internal/watch", "internal/deployment", "internal/upstream", "internal/signature", "internal/chart", "internal/tlog", "internal/access", "internal/audit", "internal/digest", "internal/index", "internal/problem"},
 	"client":               {"internal/signature", "internal/chart", "internal/tlog", "internal/access", "internal/digest", "internal/problem"},
 	"internal/server":      {"internal/calendar", "internal/upgrade", "internal/decision", "internal/advisory", "internal/notes", "internal/manifest", "internal/server", "internal/release", "internal/watch", "internal/deployment", "internal/upstream", "internal/index", "internal/signature", "internal/chart", "internal/tlog", "internal/access", "internal/audit", "internal/digest", "internal/problem"},
 	"internal/store":       {"internal/custody", "internal/calendar", "internal/upgrade", "internal/decision", "internal/advisory", "internal/notes", "internal/manifest", "internal/store", "internal/release", "internal/watch", "internal/deployment", "internal/upstream", "internal/index", "internal/signature", "internal/chart", "internal/tlog", "internal/access", "internal/audit", "internal/digest", "internal/problem"},
@@ -37,6 +37,7 @@ var rooms = map[string][]string{
 	"internal/custody":     {"internal/release", "internal/index", "internal/chart", "internal/tlog", "internal/access", "internal/audit", "internal/digest", "internal/problem"},
 	"internal/remote":      {"internal/tlog", "internal/calendar", "internal/upgrade", "internal/decision", "internal/advisory", "internal/notes", "internal/manifest", "internal/remote", "internal/watch", "internal/deployment", "internal/upstream", "internal/chart", "internal/access", "internal/digest", "internal/problem"},
 	"internal/witness":     {"internal/server", "internal/history", "internal/tlog", "internal/problem"},
+	"internal/signer":      {"internal/server", "internal/tlog", "internal/problem"},
 	"internal/watch":       {"internal/manifest", "internal/deployment", "internal/upstream", "internal/chart", "internal/tlog", "internal/access", "internal/audit", "internal/digest", "internal/problem"},
 	"internal/deployment":  {"internal/manifest", "internal/chart", "internal/digest", "internal/problem"},
 	"internal/manifest":    {"internal/chart", "internal/digest", "internal/problem"},
@@ -310,6 +311,7 @@ var migrationSums = map[string]string{
 	"0009_protect.sql":   "9dbc6e4e586ceecbacaa4498fd7fdc4d30ffbe00ec64f818598bd1d6aff6da6f",
 	"0010_alert.sql":     "7fc3649b307fe1f813ae6ad18f8e5c9d3431b85d9122d8adb3f9c9a29f28fd29",
 	"0011_rotation.sql":  "a6017ee65689fb66c32150ada66db1348706b70edb4df7691acd5402b47e5742",
+	"0012_tokens.sql":    "283f540d434641fdb3473fcf4c91e0b38720021488fec2fde4ab3f7a3b24f0ab",
 }
 
 func TestMigrationsAreAppendOnly(t *testing.T) {

@@ -7,4 +7,4 @@ import (
 	"github.com/chartkeep/chartkeep/internal/daemon/daemontest"
 )
 
-func TestMain(m *testing.M) { os.Exit(daemontest.Run(mutants{m})) }
+func TestMain(m *testing.M) { os.Exit(daemontest.Run(withSwitches{m})) }

@@ -2,54 +2,93 @@ package threats
 
 import (
 	"fmt"
-	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/chartkeep/chartkeep/internal/daemon/daemontest"
 )
 
-// row is one row of the threat table.
-type row struct {
-	name     string // of the subtest, and of the section
-	attacker string // what the attacker has
-	does     string // and does with it
-	outcome  string // refused, or found by whom
-	check    string // the check that catches it, in words
-	says     string // a pattern of what that check says
-	// Without the check, the same attack has to pass by it: the mutations take
-	// it out of the program, or the attack is played to users who do not make
-	// it (play is told).
-	without []mutation
-	// play plays the attack and returns what the check said. checked is false
-	// where the users leave the check out.
-	play func(w *world, checked bool) string
+// attacker is a section of docs/threat-model.md: what somebody has, and every
+// attack with it that is played.
+type attacker struct {
+	title string
+	holds string // what the attacker has, and nothing else
+	rows  []row
+	left  string // what he can do all the same
 }
 
-// TestThreats plays every row with the check and without it.
+// row is one attack.
+type row struct {
+	name    string // of the test
+	does    string // what the attacker does
+	outcome string // what comes of it
+	when    string // when it is caught
+	// Catches are the checks that catch it, in the order in which they do: with
+	// the first alone taken out of the program, the second has to, and so on.
+	catches []catch
+	// Passes is what is said when all of them are out: that the attack worked.
+	passes catch
+	// play plays the attack and returns what was said in the end. What it
+	// touches beside what the attacker has is what others do anyway.
+	play func(w *world) string
+}
+
+// catch is how a check tells itself.
+type catch struct {
+	check string
+	how   string // exit code of a command, or status of an answer
+	says  string // a part of its message
+}
+
+func (c catch) in(said string) bool {
+	how, text, _ := strings.Cut(said, "\n")
+	return how == c.how && strings.Contains(text, c.says)
+}
+
+// rows are those of all attackers.
+func rows() []row {
+	var out []row
+	for _, a := range attackers {
+		out = append(out, a.rows...)
+	}
+	return out
+}
+
+// TestThreats plays every attack against the program as it is, and then without
+// the checks that are said to catch it, one after the other.
 func TestThreats(t *testing.T) {
-	for _, r := range rows {
+	for _, r := range rows() {
 		t.Run(r.name, func(t *testing.T) {
-			says := regexp.MustCompile(r.says)
-			var said string
-			t.Run("caught", func(t *testing.T) {
-				said = r.play(newWorld(t, daemontest.Program(t)), true)
-				if !says.MatchString(said) {
-					t.Errorf("%s does not say %q; said was\n%s", r.check, r.says, said)
-				}
-			})
-			if t.Failed() || testing.Short() && len(r.without) > 0 {
-				return // building the program without a check takes its time
+			t.Parallel()
+			if !t.Run("caught", func(t *testing.T) {
+				r.holds(t, newWorld(t, daemontest.Program(t), nil), r.catches[0])
+			}) {
+				return
 			}
-			t.Run("passes without the check", func(t *testing.T) {
-				program := daemontest.Program(t)
-				if len(r.without) > 0 {
-					program = mutant(t, r.name, r.without)
+			var off []string
+			for i, c := range r.catches {
+				off = append(off, c.check)
+				next := r.passes
+				if i+1 < len(r.catches) {
+					next = r.catches[i+1]
 				}
-				if said := r.play(newWorld(t, program), len(r.without) > 0); says.MatchString(said) {
-					t.Errorf("without %s it is caught all the same: it is not this check that catches it\n%s", r.check, said)
+				if !t.Run("without "+strings.Join(off, " and "), func(t *testing.T) {
+					r.holds(t, newWorld(t, switchedProgram(t), off), next)
+				}) {
+					return
 				}
-			})
+			}
 		})
+	}
+}
+
+// holds plays a row and wants to hear something.
+func (r *row) holds(t *testing.T, w *world, want catch) {
+	t.Helper()
+	if said := r.play(w); !want.in(said) {
+		t.Errorf("want %s %q, and was told\n%s", want.how, want.says, said)
+	} else {
+		t.Logf("%s", said)
 	}
 }
 

@@ -20,6 +20,8 @@ import (
 type world struct {
 	*testing.T
 	program string
+	off     string // checks that are taken out of it
+	flags   []string
 	server  *daemontest.Server
 	dir     string // the users' folder
 }
@@ -32,21 +34,40 @@ type answer struct {
 
 func (a answer) text() string { return a.out + a.err }
 
-// newWorld starts a server of a program.
-func newWorld(t *testing.T, program string, flags ...string) *world {
-	w := &world{T: t, program: program, dir: t.TempDir()}
-	w.start(filepath.Join(w.dir, "data"), flags...)
-	return w
+// newWorld makes a world of a program without some checks. start starts its
+// server.
+func newWorld(t *testing.T, program string, off []string) *world {
+	return &world{T: t, program: program, off: envOff + "=" + strings.Join(off, ","), dir: t.TempDir()}
 }
 
-func (w *world) start(data string, flags ...string) {
+// start starts the server on its data folder.
+func (w *world) start(flags ...string) {
 	w.Helper()
-	w.server = w.serve(data, flags...)
+	w.flags = flags
+	w.startOn(filepath.Join(w.dir, "data"))
 }
 
-func (w *world) serve(data string, flags ...string) *daemontest.Server {
+func (w *world) options(data string) daemontest.Options {
+	return daemontest.Options{Data: data, Flags: w.flags, Env: []string{w.off}, Prepare: func(cmd *exec.Cmd) { cmd.Path, cmd.Args[0] = w.program, w.program }}
+}
+
+// startOn starts the server on a data folder.
+func (w *world) startOn(data string) {
 	w.Helper()
-	return daemontest.Start(w.T, daemontest.Options{Data: data, Flags: flags, Prepare: func(cmd *exec.Cmd) { cmd.Path, cmd.Args[0] = w.program, w.program }})
+	w.server = daemontest.Start(w.T, w.options(data))
+}
+
+// startAnyway starts a server that may not become ready, such as one that is
+// read-only. It returns what a server said that did not even come up.
+func (w *world) startAnyway(data string) error {
+	w.Helper()
+	opt := w.options(data)
+	opt.NotReady = true
+	s, err := daemontest.Try(w.T, opt)
+	if err == nil {
+		w.server = s
+	}
+	return err
 }
 
 // as runs a command of the program as whoever has a token.
@@ -56,7 +77,10 @@ func (w *world) as(token string, args ...string) answer {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, w.program, args...)
 	cmd.Dir = w.dir
-	cmd.Env = []string{"HOME=" + w.dir, "PATH=" + os.Getenv("PATH"), "CHARTKEEP_SERVER=" + w.server.URL, "CHARTKEEP_TOKEN=" + token}
+	cmd.Env = []string{"HOME=" + w.dir, "PATH=" + os.Getenv("PATH"), "CHARTKEEP_TOKEN=" + token, w.off}
+	if w.server != nil {
+		cmd.Env = append(cmd.Env, "CHARTKEEP_SERVER="+w.server.URL)
+	}
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err := cmd.Run()
@@ -104,20 +128,8 @@ func (w *world) token(role string) string {
 	return w.ok(w.admin("token", "create", "--project", "demo", "--role", role, "--name", role, "-q"))
 }
 
-// logKey writes the log's key, as it was handed over on another way, to a file.
-func (w *world) logKey() string {
-	w.Helper()
-	b, err := os.ReadFile(filepath.Join(w.server.Data, "log.vkey"))
-	if err != nil {
-		w.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(w.dir, "log.vkey"), b, 0o600); err != nil {
-		w.Fatal(err)
-	}
-	return "log.vkey"
-}
-
-// key copies a public key out of the data folder, as it was handed over.
+// key copies a public key out of the data folder, as it was handed over on
+// another way: log.vkey or audit.vkey.
 func (w *world) key(name string) string {
 	w.Helper()
 	b, err := os.ReadFile(filepath.Join(w.server.Data, name))
@@ -149,15 +161,8 @@ func (w *world) copyOfStopped() string {
 	if err := os.Chmod(filepath.Join(to, "log.key"), 0o600); err != nil {
 		w.Fatal(err)
 	}
-	w.start(w.server.Data)
+	w.startOn(w.server.Data)
 	return to
-}
-
-// startAnyway starts a server that may not become ready, such as one that is
-// read-only.
-func (w *world) startAnyway(data string) {
-	w.Helper()
-	w.server = daemontest.Start(w.T, daemontest.Options{Data: data, NotReady: true, Prepare: func(cmd *exec.Cmd) { cmd.Path, cmd.Args[0] = w.program, w.program }})
 }
 
 // blob is the file of a blob.
@@ -175,6 +180,18 @@ func (w *world) blob(digest string) string {
 		w.Fatalf("no file of %s: %v", digest, err)
 	}
 	return found
+}
+
+// overwrite puts a file of the users in the place of another one, behind the
+// server's back.
+func (w *world) overwrite(path, file string) {
+	w.Helper()
+	if err := os.Chmod(path, 0o600); err != nil {
+		w.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(w.read(file)), 0o600); err != nil {
+		w.Fatal(err)
+	}
 }
 
 // flip changes one bit of a file behind the server's back.

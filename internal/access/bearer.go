@@ -17,8 +17,8 @@ import (
 // BearerPrefix begins every bearer token.
 const BearerPrefix = "ckb_"
 
-// BearerLife is how long a bearer token should last. A right that is taken away
-// can be used through one for that long at most.
+// BearerLife is how long a bearer token should last. What stands behind it is
+// looked up at each use.
 const BearerLife = 5 * time.Minute
 
 // Bounds of a bearer token: HTTP servers take 8 KiB of headers or more.

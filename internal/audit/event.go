@@ -108,6 +108,7 @@ const (
 	DetailSince = "since" // when the first of them came
 	DetailGrant = "grant" // the grant that was given, taken away or used
 	DetailRole  = "role"
+	DetailLeaf  = "log_index" // of the leaf in the release log that says the same
 )
 
 // Source is where a request came from: personal data, which a leaf only

@@ -33,11 +33,14 @@ const (
 
 	LoginOK      Name = "login.ok"
 	LoginFailed  Name = "login.failed"
+	LoginLocked  Name = "login.locked"
 	AuthFailures Name = "auth.failures"
 	AccessDenied Name = "access.denied"
 
 	TokenCreated    Name = "token.created"
 	TokenRevoked    Name = "token.revoked"
+	TokenExpired    Name = "token.expired"
+	TokenNewSource  Name = "token.used-from-new-address"
 	AccountCreated  Name = "account.created"
 	AccountRemoved  Name = "account.removed"
 	PasswordChanged Name = "password.changed"
@@ -105,6 +108,7 @@ const (
 	IntegrityMismatch Name = "integrity.mismatch"
 	IntegrityMissing  Name = "integrity.missing"
 	LogRollback       Name = "log.rollback-detected"
+	LogForked         Name = "log.fork-detected"
 	LogKeyChanged     Name = "log.key-changed"
 	LogKeyRotated     Name = "log.key-rotated"
 	LogRecovered      Name = "log.recovered"
@@ -112,6 +116,7 @@ const (
 	BackupMade        Name = "backup.made"
 	BackupRestored    Name = "backup.restored"
 	AuditExported     Name = "audit.exported"
+	ConfigChanged     Name = "config.changed"
 )
 
 // Severity orders events for people.
@@ -158,11 +163,14 @@ var definitions = [...]Definition{
 	{ArtifactPushed, "a manifest or tag was written in a project of kind artifacts", Info, false},
 	{ArtifactDeleted, "a manifest or tag was deleted in a project of kind artifacts", Notice, false},
 	{LoginOK, "somebody signed in", Info, false},
-	{LoginFailed, "a known account failed to sign in", Notice, false},
+	{LoginFailed, "wrong passwords for a known account, counted over a minute", Notice, false},
+	{LoginLocked, "so many wrong credentials came from an address that no more of it were checked for a time", Alert, true},
 	{AuthFailures, "requests without a valid credential, counted over a time", Notice, false},
 	{AccessDenied, "somebody known tried what no grant allows", Notice, false},
 	{TokenCreated, "a token was created", Notice, false},
 	{TokenRevoked, "a token was revoked", Notice, false},
+	{TokenExpired, "a token reached its end", Info, false},
+	{TokenNewSource, "a token was used from an address that it was not used from before", Notice, false},
 	{AccountCreated, "an account was created", Notice, false},
 	{AccountRemoved, "an account was removed", Notice, false},
 	{PasswordChanged, "the password of an account was changed", Notice, false},
@@ -222,6 +230,7 @@ var definitions = [...]Definition{
 	{IntegrityMismatch, "stored bytes do not have the digest in the log", Alert, true},
 	{IntegrityMissing, "bytes of a release are gone from the store", Alert, true},
 	{LogRollback, "the database is behind a checkpoint that was published", Alert, true},
+	{LogForked, "the database has another history than one that was signed", Alert, true},
 	{LogKeyChanged, "the server started with another log key", Alert, true},
 	{LogKeyRotated, "the log is signed by a new key from now on", Alert, true},
 	{LogRecovered, "what a database had lost was brought back from the blob store", Alert, true},
@@ -229,6 +238,7 @@ var definitions = [...]Definition{
 	{BackupMade, "a backup was made", Info, false},
 	{BackupRestored, "the server runs on a restored backup", Alert, true},
 	{AuditExported, "the audit trail was exported", Notice, false},
+	{ConfigChanged, "the server started with other settings, or as another version", Notice, false},
 }
 
 // index finds a name in definitions; it is never written to.

@@ -102,6 +102,12 @@ func (r restored) view() view {
 	for _, h := range r.Backup.Logs {
 		facts = append(facts, fact{string(h.Log) + " log", thousands(h.Size) + " leaves"})
 	}
+	if len(r.Asked) > 0 {
+		facts = append(facts, fact{"witnesses asked", strings.Join(r.Asked, ", ")})
+	}
+	if len(r.Silent) > 0 {
+		facts = append(facts, fact{"witnesses silent", strings.Join(r.Silent, ", ") + "; the server asks them at each start"})
+	}
 	next := "chartkeep serve --data " + r.Data
 	if len(r.Behind) > 0 {
 		next = "chartkeep log recover --data " + r.Data
@@ -125,9 +131,10 @@ database in CHARTKEEP_DATABASE.
 
 Every file is checked before anything is put in its place, and the logs have to
 lead to signed heads. A backup that is behind what was signed, as the records
-beside the blobs or --checkpoint say, is refused: going on from it would make a
-second history. With --read-only-until-recovered it is restored, and the server
-takes no writes until log recover has brought the rest back.`,
+beside the blobs, the witnesses of --witness-policy or --checkpoint say, is
+refused: going on from it would make a second history. With
+--read-only-until-recovered it is restored, and the server takes no writes until
+log recover has brought the rest back.`,
 		example: `
 chartkeep restore --from /backup/chartkeep --data /var/lib/chartkeep
 chartkeep restore --from /backup/chartkeep --data /var/lib/chartkeep \

@@ -25,9 +25,9 @@ func (r checked) keys() []string {
 func (r checked) view() view {
 	v := view{{facts: []fact{
 		{"data", r.Data}, {"log", r.Origin}, {"size", thousands(r.LogSize) + " leaves"}, {"root", r.LogRoot},
-		{"compared", fmt.Sprintf("%s leaves, %s releases, %s events", thousands(r.Counts.Leaves), thousands(r.Counts.Releases), thousands(r.Counts.Events))},
-		{"hashed", fmt.Sprintf("%s blobs, %s bytes in %s", thousands(r.Counts.Blobs), thousands(r.Counts.Bytes), r.Duration.Round(time.Millisecond))},
-		{"in no repository", fmt.Sprintf("%s blobs, %s bytes: kept of upstreams and feeds, or never released", thousands(r.Unnamed), thousands(r.UnnamedBytes))},
+		{"compared", fmt.Sprintf("%s leaves, %s, %s", thousands(r.Counts.Leaves), plural(int(r.Counts.Releases), "release"), plural(int(r.Counts.Events), "event"))},
+		{"hashed", fmt.Sprintf("%s, %s bytes in %s", plural(int(r.Counts.Blobs), "blob"), thousands(r.Counts.Bytes), r.Duration.Round(time.Millisecond))},
+		{"in no repository", fmt.Sprintf("%s, %s bytes: kept of upstreams and feeds, or never released", plural(int(r.Unnamed), "blob"), thousands(r.UnnamedBytes))},
 	}}}
 	if len(r.Restored) > 0 {
 		b := block{head: []string{"BROUGHT BACK"}}

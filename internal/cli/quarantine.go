@@ -60,8 +60,8 @@ func by(name string) string {
 }
 
 func reasonWords(reason, text string) string {
-	if text == "" {
-		return reason
+	if reason == "" || text == "" {
+		return reason + text
 	}
 	return reason + ", " + text
 }

@@ -81,7 +81,7 @@ func (r rotatedKey) keys() []string { return []string{r.New} }
 
 func (r rotatedKey) view() view {
 	return view{{facts: []fact{{"new key", r.New}, {"old key", r.Old}, {"old key ends", stampSeconds(r.Until)}}},
-		{text: "Start the server: it signs with both keys until then, and puts the rotation into the log.\nPublish the new key where the old one is published."}}
+		{text: "Start the server: it signs with both keys until then, and puts the rotation into the log.\nPublish the new key where the old one is published, and before the old one ends add a line to each\nwitness policy, your own and your users': log " + r.New}}
 }
 
 func (a *app) logRotateCommand() *cobra.Command {

@@ -36,8 +36,8 @@ func (r scrubState) view() view {
 	if l := r.Last; l != nil {
 		facts = append(facts,
 			fact{"last complete", stampSeconds(l.Ended)},
-			fact{"compared", fmt.Sprintf("%s leaves, %s releases, %s events", thousands(l.Counts.Leaves), thousands(l.Counts.Releases), thousands(l.Counts.Events))},
-			fact{"hashed", fmt.Sprintf("%s blobs, %s bytes in %s", thousands(l.Counts.Blobs), thousands(l.Counts.Bytes), l.Duration.Round(time.Millisecond))},
+			fact{"compared", fmt.Sprintf("%s leaves, %s, %s", thousands(l.Counts.Leaves), plural(int(l.Counts.Releases), "release"), plural(int(l.Counts.Events), "event"))},
+			fact{"hashed", fmt.Sprintf("%s, %s bytes in %s", plural(int(l.Counts.Blobs), "blob"), thousands(l.Counts.Bytes), l.Duration.Round(time.Millisecond))},
 			fact{"log", fmt.Sprintf("%s leaves, root %s", thousands(l.LogSize), l.LogRoot)})
 	} else {
 		facts = append(facts, fact{"last complete", "never"})

@@ -64,7 +64,7 @@ func TestSuggestedCommands(t *testing.T) {
 // tryCommand runs a command, with a name in place of what is filled in at run
 // time, against a server that has nothing. One that would serve is not run.
 func tryCommand(t *testing.T, server, command, name string) error {
-	words := shellWords(t, withNames(command, name))[1:]
+	words := shellWords(t, withNames(strings.ReplaceAll(command, "--server %s", "--server "+server), name))[1:]
 	root := testApp().root()
 	root.InitDefaultHelpCmd()
 	found, rest, err := root.Find(words)
@@ -108,12 +108,15 @@ func withNames(command, name string) string {
 			return "1.0.0"
 		case "ROLE":
 			return "reader"
+		case "ID":
+			return name
 		case "UUID":
 			return "6d0d3b1e-4f6b-4f5c-9f3a-2f1d8c7b6a50"
 		}
 		return strings.ToLower(word)
 	})
 	command, _, _ = strings.Cut(command, " < ")
+	command, _, _ = strings.Cut(command, " > ")
 	return command
 }
 

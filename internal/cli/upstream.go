@@ -481,5 +481,5 @@ func plural(n int, thing string) string {
 	if n != 1 {
 		thing += "s"
 	}
-	return number(int64(n)) + " " + thing
+	return thousands(int64(n)) + " " + thing
 }

@@ -165,7 +165,7 @@ func (c *Custodian) compare(ctx context.Context, log Log, elsewhere []Known) (St
 		}
 		all, by = append(all, cp), append(by, k.By)
 	}
-	if st.Database, err = c.cfg.Database.LogHead(ctx, log); err != nil {
+	if st.Database, err = c.held(ctx, log); err != nil {
 		return st, err
 	}
 	if len(all) == 0 {
@@ -193,6 +193,24 @@ func (c *Custodian) compare(ctx context.Context, log Log, elsewhere []Known) (St
 		return st, c.behind(ctx, &st)
 	}
 	return st, nil
+}
+
+// held is the tree that the database holds of a log: its checkpoint, or beyond
+// that, without a note, where the newest leaves wait for their signature.
+func (c *Custodian) held(ctx context.Context, log Log) (tlog.Checkpoint, error) {
+	head, err := c.cfg.Database.LogHead(ctx, log)
+	if err != nil {
+		return head, err
+	}
+	size, err := c.cfg.Database.LogSize(ctx, log)
+	if err != nil || size <= head.Size {
+		return head, err
+	}
+	edge, err := c.cfg.Database.LogEdge(ctx, log, size)
+	if err != nil {
+		return head, err
+	}
+	return tlog.Checkpoint{Origin: head.Origin, Size: size, Root: edge.Root()}, nil
 }
 
 func worse(a, b string) bool {

@@ -60,7 +60,11 @@ func (c *Custodian) keep(ctx context.Context, log Log) error {
 		return err
 	}
 	if ok && (!known || kept.Size != seen.Size) { // kept by another process, or before a restart
-		state, err := c.stands(ctx, log, head, kept)
+		db, err := c.held(ctx, log)
+		if err != nil {
+			return err
+		}
+		state, err := c.stands(ctx, log, db, kept)
 		if err != nil {
 			return err
 		}

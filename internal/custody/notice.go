@@ -39,7 +39,7 @@ const (
 
 // NoticeEvents are the events that a notice can be of: whoever may write to the
 // blob store can pretend these, and no others.
-var NoticeEvents = []audit.Name{audit.LogRollback, audit.LogRecovered, audit.BackupMade, audit.BackupRestored}
+var NoticeEvents = []audit.Name{audit.LogRollback, audit.LogForked, audit.LogRecovered, audit.BackupMade, audit.BackupRestored}
 
 // ParseNotice reads a notice. Invalid when it is none.
 func ParseNotice(data []byte) (Notice, error) {
@@ -99,9 +99,13 @@ func PutNotice(ctx context.Context, records Records, now time.Time, event audit.
 	return records.PutRecord(ctx, fmt.Sprintf("%s/%015d%s", noticeFolder, now.UnixMilli(), noticeSuffix(event, detail)), append(data, '\n'))
 }
 
-// NoteRollback notes how a log stands that went back.
+// NoteRollback notes how a log stands that went back, or has another history.
 func (c *Custodian) NoteRollback(ctx context.Context, st *Standing) error {
-	return c.Note(ctx, audit.LogRollback, map[string]string{
+	event := audit.LogRollback
+	if st.State == StateForked {
+		event = audit.LogForked
+	}
+	return c.Note(ctx, event, map[string]string{
 		"log": string(st.Log), "state": st.State, "known-by": st.By,
 		"database": fmt.Sprintf("%d %s", st.Database.Size, st.Database.Root), "signed": fmt.Sprintf("%d %s", st.Kept.Size, st.Kept.Root),
 	})

@@ -44,6 +44,9 @@ type Database interface {
 	// LogHead is the newest committed checkpoint of a log, read from the
 	// database and not from memory.
 	LogHead(ctx context.Context, log Log) (tlog.Checkpoint, error)
+	// LogSize is how many leaves of a log are committed: more than LogHead has
+	// while the newest wait for the signature of another process.
+	LogSize(ctx context.Context, log Log) (int64, error)
 	// LogEdge is the edge that the tree of a log had at a size, made from the
 	// stored hashes. Cost: at most 255 rows a level.
 	LogEdge(ctx context.Context, log Log, size int64) (*tlog.Edge, error)

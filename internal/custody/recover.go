@@ -74,7 +74,7 @@ var withdrawn = map[audit.Name]string{
 func told(name audit.Name) bool {
 	switch name {
 	case audit.ReleaseUnchanged, audit.WouldRefuse, audit.ProvRefused, audit.DeleteRefused, audit.LoginOK, audit.LoginFailed,
-		audit.AuthFailures, audit.AccessDenied, audit.OIDCExchanged, audit.OIDCRefused, audit.AlertTested, audit.RouteResent,
+		audit.LoginLocked, audit.TokenExpired, audit.TokenNewSource, audit.ConfigChanged, audit.LogForked, audit.AuthFailures, audit.AccessDenied, audit.OIDCExchanged, audit.OIDCRefused, audit.AlertTested, audit.RouteResent,
 		audit.IntegrityChecked, audit.IntegrityMismatch, audit.IntegrityMissing, audit.LogRollback, audit.LogKeyChanged, audit.LogRecovered,
 		audit.WitnessRefused, audit.BackupMade, audit.BackupRestored, audit.AuditExported:
 		return true
@@ -130,7 +130,7 @@ func (c *Custodian) part(ctx context.Context, log Log) (*Part, error) {
 	if err != nil || !ok {
 		return nil, err
 	}
-	db, err := c.cfg.Database.LogHead(ctx, log)
+	db, err := c.held(ctx, log)
 	if err != nil {
 		return nil, err
 	}

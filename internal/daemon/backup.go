@@ -44,9 +44,8 @@ var (
 // damaged is in Missing, and the rest is there. The server tells the audit log
 // that a backup was made.
 func Backup(ctx context.Context, cfg Config, to string, withKey bool) (custody.Backup, error) {
-	if _, err := os.Stat(filepath.Join(cfg.Data, fileLogKey)); errors.Is(err, fs.ErrNotExist) {
-		return custody.Backup{}, problem.New(problem.NotFound, "data-folder", "the data folder %s has no log key, so no server ran there", cfg.Data).
-			Suggest("give the folder of the server: --data DIR")
+	if err := cfg.served(); err != nil {
+		return custody.Backup{}, err
 	}
 	path, err := filepath.Abs(cfg.Data)
 	if err != nil {
@@ -109,7 +108,7 @@ func (c *contents) end() (string, error) {
 }
 
 func (b *backup) make(ctx context.Context, withKey bool) error {
-	keys, err := b.from.openKeys(b.cfg.LogOrigin)
+	keys, err := b.from.openKeysFor(&b.cfg)
 	if err != nil {
 		return err
 	}
@@ -136,7 +135,7 @@ func (b *backup) make(ctx context.Context, withKey bool) error {
 	// First the database, then the blobs: these are only added, so whatever the
 	// database names is there when they are copied.
 	store := sqlstore.Config{SQLite: b.from.file(fileDatabase), Postgres: b.cfg.Database}
-	dump, seen, err := sqlstore.Snapshot(ctx, store, database, sqlstore.Look{Verifiers: verifiers})
+	dump, seen, err := sqlstore.Snapshot(ctx, store, database, sqlstore.Look{Verifiers: verifiers, Unsigned: b.cfg.LogSigner != ""})
 	if err != nil {
 		return err
 	}

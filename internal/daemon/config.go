@@ -48,6 +48,7 @@ type Config struct {
 	LogLevel       string // debug, info, warn, error
 	Identity
 	Witnesses
+	LogSigning
 }
 
 // setting describes one setting for the file, the environment, flags and docs.
@@ -81,7 +82,7 @@ func settings() []setting {
 		{name: "log-origin", help: "name of the transparency log, fixed at the first start", example: "charts.example.com/log", field: func(c *Config) *string { return &c.LogOrigin }},
 		{name: "log-format", help: "form of the server's own log: text or json", field: func(c *Config) *string { return &c.LogFormat }},
 		{name: "log-level", help: "least level of the server's own log: debug, info, warn or error", field: func(c *Config) *string { return &c.LogLevel }},
-	}, append(witnessSettings(), identitySettings()...)...)
+	}, append(append(witnessSettings(), signerSettings()...), identitySettings()...)...)
 }
 
 // Default is a server that needs no configuration.
@@ -210,7 +211,7 @@ func (c *Config) readFile(path string) error {
 			return problem.New(problem.Invalid, "config-value", "the setting %s in %s, line %d, takes text", key, path, node.Line)
 		}
 		// Files named in the configuration are beside it.
-		if slices.Contains([]string{"tls-cert", "tls-key", "data", "credentials", "witness-policy"}, s.name) {
+		if slices.Contains([]string{"tls-cert", "tls-key", "data", "credentials", "witness-policy", "log-signer-secret"}, s.name) {
 			if p := s.field(c); *p != "" && !filepath.IsAbs(*p) {
 				*p = filepath.Join(filepath.Dir(path), *p)
 			}
@@ -277,6 +278,9 @@ func (c *Config) check() error {
 		return err
 	}
 	if err := c.checkWitnesses(); err != nil {
+		return err
+	}
+	if err := c.checkSigner(); err != nil {
 		return err
 	}
 	if c.LogFormat != "text" && c.LogFormat != "json" {

@@ -157,8 +157,13 @@ func (d *Daemon) noteStandings(ctx context.Context) {
 		d.log.ErrorContext(ctx, "compare the database with what is kept", "error", err)
 		return
 	}
+	known := false
 	for i := range standings {
+		known = known || standings[i].Refusal() != nil
 		d.stopWriting(context.WithoutCancel(ctx), &standings[i])
+	}
+	if reason := d.store.ReadOnly(); reason != nil && !known { // what is kept is not ahead; the log's signer is
+		d.log.ErrorContext(ctx, "read-only: the database is not what was signed", "error", reason)
 	}
 }
 

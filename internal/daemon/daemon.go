@@ -28,6 +28,7 @@ import (
 	"github.com/chartkeep/chartkeep/internal/problem"
 	"github.com/chartkeep/chartkeep/internal/release"
 	"github.com/chartkeep/chartkeep/internal/remote"
+	"github.com/chartkeep/chartkeep/internal/remote/notify"
 	"github.com/chartkeep/chartkeep/internal/remote/witness"
 	"github.com/chartkeep/chartkeep/internal/server"
 	"github.com/chartkeep/chartkeep/internal/server/api"
@@ -63,6 +64,9 @@ type Daemon struct {
 	ln        net.Listener
 	told      *prometheus.CounterVec
 	first     string // the first admin token, at the first start
+	checks    []server.Check
+	started   time.Time
+	jobs      jobs
 }
 
 // Serve runs a server until ctx ends or the process is told to stop. What a
@@ -81,7 +85,7 @@ func Serve(ctx context.Context, cfg Config, out, logs io.Writer) error {
 
 // Open puts a server together and listens, but answers nobody yet.
 func Open(ctx context.Context, cfg Config, logs io.Writer) (_ *Daemon, err error) {
-	d := &Daemon{cfg: cfg, log: newLogger(&cfg, logs)}
+	d := &Daemon{cfg: cfg, log: newLogger(&cfg, logs), started: time.Now()}
 	defer func() {
 		if err != nil {
 			d.Close()
@@ -95,10 +99,16 @@ func Open(ctx context.Context, cfg Config, logs io.Writer) (_ *Daemon, err error
 	if d.folder, err = openFolder(cfg.Data, cfg.Database == ""); err != nil {
 		return nil, err
 	}
-	if d.keys, err = d.folder.openKeys(cfg.LogOrigin); err != nil {
+	if d.keys, err = d.folder.openKeysFor(&cfg); err != nil {
 		return nil, err
 	}
 	if err := d.folder.publishAuditKey(d.keys.auditVerifier); err != nil {
+		return nil, err
+	}
+	if err := d.openOut(); err != nil { // before the signer and the witnesses are asked
+		return nil, err
+	}
+	if err := d.keys.askSigner(&cfg, d.out); err != nil {
 		return nil, err
 	}
 	keyed := d.keys.storeConfig()
@@ -111,9 +121,6 @@ func Open(ctx context.Context, cfg Config, logs io.Writer) (_ *Daemon, err error
 		return nil, err
 	}
 	limits := chart.DefaultLimits()
-	if err := d.openOut(); err != nil { // before the witnesses are asked what they know
-		return nil, err
-	}
 	if err := d.openCustody(ctx, blobs, limits); err != nil {
 		return nil, err
 	}
@@ -141,6 +148,9 @@ func Open(ctx context.Context, cfg Config, logs io.Writer) (_ *Daemon, err error
 		return nil, err
 	}
 	if err := d.firstAdmin(ctx); err != nil {
+		return nil, err
+	}
+	if err := d.noteSettings(ctx); err != nil {
 		return nil, err
 	}
 	if err := d.connect(limits); err != nil {
@@ -200,7 +210,7 @@ func (d *Daemon) firstAdmin(ctx context.Context) error {
 
 // connect makes the doors and the way from a request to them.
 func (d *Daemon) connect(limits chart.Limits) error {
-	cfg := server.Config{Logger: d.log, Authenticator: d.service, AuthFailures: d.recordFailures}
+	cfg := server.Config{Logger: d.log, Authenticator: d.service, AuthFailures: d.recordFailures, TokenUsed: d.service.TokenUsed}
 	var err error
 	if d.cfg.ExternalURL != "" {
 		if cfg.External, err = server.ParseExternalURL(d.cfg.ExternalURL); err != nil {
@@ -238,17 +248,18 @@ func (d *Daemon) connect(limits chart.Limits) error {
 		return float64(info.Size)
 	})
 	m.Registerer().MustRegister(d.scrubGauges()...)
-	m.Registerer().MustRegister(d.told, logSize, &gauges{store: d.store, log: d.log}, custodyGauges{d}, witnessGauges{d})
+	m.Registerer().MustRegister(d.told, logSize, &gauges{store: d.store, log: d.log}, custodyGauges{d}, witnessGauges{d}, d.signerGauge())
 	cfg.Recorder, cfg.Metrics = m, m.Handler()
 	cfg.Checks = []server.Check{{Name: "store", Run: d.service.Ready}, {Name: "history", Run: d.historyReady}}
 	cfg.ReadOnly = d.store.ReadOnly
+	d.checks = cfg.Checks
 
 	build := ReadBuild()
 	ociDoor := oci.New(d.service)
 	repo := chartrepo.New(d.service, chartrepo.Config{Version: build.Version, MaxArchive: limits.Archive, TempDir: d.folder.file(dirCache)})
 	manage := api.New(d.service, d.watch, api.Config{Version: build.Version, Commit: build.Commit, Judging: d.judge})
 	log := tiles.New(d.service, func(r *http.Request) error { return d.service.MayReadLog(r.Context(), server.CallerOf(r)) })
-	pages, err := web.New(d.service, web.Config{Version: build.Version, Watching: d.watch, Judging: d.judge, SignIn: d.service})
+	pages, err := web.New(d.service, web.Config{Version: build.Version, Watching: d.watch, Judging: d.judge, SignIn: d.service, Health: d, Runbooks: notify.Runbooks})
 	if err != nil {
 		return err
 	}
@@ -271,11 +282,17 @@ func (d *Daemon) recordFailures(ctx context.Context, failures []server.AuthFailu
 		if f.Source.IsValid() {
 			source = f.Source.String()
 		}
-		events = append(events, audit.Event{
-			Time: f.Last, Name: audit.AuthFailures, Actor: audit.ActorOf(access.Anonymous()), Door: f.Door,
-			Outcome: audit.Outcome{Result: audit.Denied, Rule: "credential"}, Source: audit.Source{IP: source},
-			Detail: map[string]string{audit.DetailCount: strconv.FormatInt(f.Count, 10), audit.DetailSince: f.First.UTC().Format(time.RFC3339)},
-		})
+		add := func(name audit.Name, rule string, count int64) {
+			if count > 0 {
+				events = append(events, audit.Event{
+					Time: f.Last, Name: name, Actor: audit.ActorOf(access.Anonymous()), Door: f.Door,
+					Outcome: audit.Outcome{Result: audit.Denied, Rule: rule}, Source: audit.Source{IP: source},
+					Detail: map[string]string{audit.DetailCount: strconv.FormatInt(count, 10), audit.DetailSince: f.First.UTC().Format(time.RFC3339)},
+				})
+			}
+		}
+		add(audit.AuthFailures, server.RuleCredential, f.Count)
+		add(audit.LoginLocked, server.RuleTooManyAttempts, f.Locked)
 	}
 	if d.store.ReadOnly() != nil {
 		d.log.WarnContext(ctx, "wrong credentials, which a read-only database cannot record", "sources", len(failures))
@@ -347,7 +364,9 @@ func (d *Daemon) every(ctx context.Context, pause time.Duration, name string, jo
 			}
 			continue // it would write
 		}
-		if err := job(context.WithoutCancel(ctx)); err != nil {
+		err := job(context.WithoutCancel(ctx))
+		d.jobs.note(name, time.Now(), err)
+		if err != nil {
 			d.log.ErrorContext(ctx, "background work failed", "job", name, "error", err)
 		}
 		if last {

@@ -18,6 +18,8 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/chartkeep/chartkeep/internal/problem"
+	remotesigner "github.com/chartkeep/chartkeep/internal/remote/signer"
+	"github.com/chartkeep/chartkeep/internal/store/sqlstore"
 	"github.com/chartkeep/chartkeep/internal/tlog"
 )
 
@@ -89,6 +91,11 @@ type keys struct {
 	// While the log goes from one key to another: both, until the old one ends.
 	rotation *Rotation
 	old      note.Signer
+
+	// Where another process has the private key of the log: that, and who talks
+	// to it. release is nil then.
+	remote sqlstore.HeadSigner
+	signer *remotesigner.Client
 }
 
 // openKeys reads the log key, or makes it at the first start. Everything else

@@ -70,7 +70,7 @@ func Doctor(ctx context.Context, cfg Config) []Finding {
 			return d.findings
 		}
 	}
-	k, err := f.openKeys(cfg.LogOrigin)
+	k, err := f.openKeysFor(&cfg)
 	if !d.say("log key", err, "names the log %s", originOf(k)) {
 		return d.findings
 	}
@@ -147,8 +147,11 @@ func (d *doctor) blobs(ctx context.Context, f *folder) {
 }
 
 func (d *doctor) database(ctx context.Context, cfg *Config, f *folder, k *keys) {
+	if !d.askSigner(cfg, k) {
+		return
+	}
 	st, err := sqlstore.Open(ctx, sqlstore.Config{
-		SQLite: f.file(fileDatabase), Postgres: cfg.Database, Origin: k.origin, Signer: k.release, AuditSigner: k.audit, VerifierKey: k.verifier,
+		SQLite: f.file(fileDatabase), Postgres: cfg.Database, Origin: k.origin, Signer: k.release, AuditSigner: k.audit, VerifierKey: k.verifier, Remote: k.remote,
 	})
 	kind := "SQLite"
 	if cfg.Database != "" {
@@ -158,6 +161,7 @@ func (d *doctor) database(ctx context.Context, cfg *Config, f *folder, k *keys) 
 		return
 	}
 	defer st.Close()
+	d.logSigner(ctx, st, k)
 	info, err := st.LogInfo(ctx)
 	if !d.say("transparency log", err, "%d leaves with the root that was signed", info.Size) {
 		return

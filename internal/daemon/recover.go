@@ -18,12 +18,12 @@ import (
 // signed and kept, and with apply brings it back: see custody.Custodian. It
 // makes nothing that is not there.
 func Recover(ctx context.Context, cfg Config, apply bool) (custody.Report, error) {
-	f, err := existingFolder(cfg.Data)
+	f, err := existingFolder(&cfg)
 	if err != nil {
 		return custody.Report{}, err
 	}
 	defer f.close()
-	keys, err := f.openKeys(cfg.LogOrigin)
+	keys, err := f.openKeysFor(&cfg)
 	if err != nil {
 		return custody.Report{}, err
 	}
@@ -51,12 +51,20 @@ func Recover(ctx context.Context, cfg Config, apply bool) (custody.Report, error
 }
 
 // existingFolder opens the data folder of a stopped server, alone.
-func existingFolder(path string) (*folder, error) {
-	if _, err := os.Stat(filepath.Join(path, fileLogKey)); errors.Is(err, fs.ErrNotExist) {
-		return nil, problem.New(problem.NotFound, "data-folder", "the data folder %s has no log key, so no server ran there", path).
+func existingFolder(c *Config) (*folder, error) {
+	if err := c.served(); err != nil {
+		return nil, err
+	}
+	return openFolder(c.Data, true)
+}
+
+// served refuses a folder in which no server ran.
+func (c *Config) served() error {
+	if _, err := os.Stat(filepath.Join(c.Data, c.keyFile())); errors.Is(err, fs.ErrNotExist) {
+		return problem.New(problem.NotFound, "data-folder", "the data folder %s has no log key, so no server ran there", c.Data).
 			Suggest("give the folder of the server: --data DIR")
 	}
-	return openFolder(path, true)
+	return nil
 }
 
 // forgetIndexes removes the indexes that were kept: they may show releases of a

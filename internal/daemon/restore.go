@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -41,9 +43,13 @@ type RestoreOptions struct {
 type Restored struct {
 	Backup  custody.Backup `json:"backup"`
 	Behind  []custody.Log  `json:"behind,omitempty"` // logs that are behind what was signed
-	HasKey  bool           `json:"has_key"`          // the private log key is in place
+	HasKey  bool           `json:"has_key"`          // the private log key is in place, or its signer has it
 	Blobs   int            `json:"blobs"`            // that were copied
 	Present int            `json:"present"`          // that were there already
+	// Asked are the witnesses that said what they have cosigned, Silent those
+	// that did not answer.
+	Asked  []string `json:"asked,omitempty"`
+	Silent []string `json:"silent,omitempty"`
 }
 
 // Restore makes a data folder of a backup: into one that has no database, with
@@ -70,6 +76,9 @@ func Restore(ctx context.Context, cfg Config, opt RestoreOptions) (Restored, err
 	if err := r.check(ctx); err != nil {
 		return Restored{}, err
 	}
+	if err := r.askWitnesses(ctx); err != nil {
+		return Restored{}, err
+	}
 	f, err := openFolder(cfg.Data, true)
 	if err != nil {
 		return Restored{}, err
@@ -88,6 +97,7 @@ type restore struct {
 	items    []custody.Item // blobs
 	verify   func(custody.Log) (string, note.Verifiers)
 	keys     map[string]string // of the backup
+	public   *keys             // those that count, without what is private
 	required []tlog.Checkpoint
 	blobs    *blob.Dir
 }
@@ -165,6 +175,7 @@ func (r *restore) trust() error {
 		}
 	}
 	k.origin, _, _ = strings.Cut(k.verifier, "+")
+	r.public = k
 	var err error
 	if r.verify, err = k.verifiers(); err != nil {
 		return err
@@ -180,6 +191,35 @@ func (r *restore) trust() error {
 	cp, err := tlog.OpenCheckpoint(text, origin, keys)
 	r.required = append(r.required, cp)
 	return err
+}
+
+// askWitnesses has what the witnesses cosigned count as what was signed. One
+// that does not answer is named: the server asks it again at each start.
+func (r *restore) askWitnesses(ctx context.Context) error {
+	if r.cfg.WitnessPolicy == "" {
+		return nil
+	}
+	d := &Daemon{cfg: r.cfg, keys: r.public, log: slog.New(slog.DiscardHandler)}
+	if err := d.openOut(); err != nil {
+		return err
+	}
+	defer d.out.Close()
+	known, silent := askWitnesses(ctx, d.asking, d.witnesses.Policy, d.keys.origin)
+	origin, keys := r.verify(custody.Releases)
+	for _, k := range known {
+		cp, err := tlog.OpenCheckpoint(k.Note, origin, keys)
+		if err != nil {
+			silent[strings.TrimPrefix(k.By, byWitness)] = err // no word of this log
+			continue
+		}
+		if !slices.ContainsFunc(r.required, func(have tlog.Checkpoint) bool { return have.Size == cp.Size && have.Root == cp.Root }) {
+			r.required = append(r.required, cp)
+		}
+		r.out.Asked = append(r.out.Asked, strings.TrimPrefix(k.By, byWitness))
+	}
+	slices.Sort(r.out.Asked)
+	r.out.Silent = slices.Sorted(maps.Keys(silent))
+	return nil
 }
 
 // check verifies every file of the backup.
@@ -254,7 +294,7 @@ func (r *restore) place(ctx context.Context) error {
 		}
 	}
 	unkept := len(known[custody.Releases])+len(known[custody.Audits]) == 0
-	look := sqlstore.Look{Verifiers: r.verify, Roots: roots, Unkept: unkept}
+	look := sqlstore.Look{Verifiers: r.verify, Roots: roots, Unkept: unkept, Unsigned: r.cfg.LogSigner != ""}
 	finish := func(seen sqlstore.Inspection) error {
 		if err := r.compare(seen, known); err != nil {
 			return err
@@ -366,7 +406,7 @@ func (r *restore) bring(ctx context.Context, _ sqlstore.Inspection) error {
 		}
 	}
 	_, err = os.Stat(r.to.file(fileLogKey))
-	r.out.HasKey = err == nil
+	r.out.HasKey = err == nil || r.cfg.LogSigner != ""
 	// A checkpoint from elsewhere that is ahead has to be known to the server.
 	for _, cp := range r.required {
 		if slices.Contains(r.out.Behind, custody.Releases) {

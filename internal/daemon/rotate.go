@@ -51,6 +51,10 @@ func RotateKey(cfg Config, overlap time.Duration, now time.Time) (Rotation, erro
 	if overlap < 0 || overlap > MaxOverlap {
 		return Rotation{}, problem.New(problem.Invalid, "overlap", "both keys can sign for 0 to %d days", int(MaxOverlap.Hours()/24))
 	}
+	if cfg.LogSigner != "" {
+		return Rotation{}, problem.New(problem.Invalid, "log-signer", "the key of the log is in its signer, and gets another one there").
+			Suggest("stop the signer, and run beside it: chartkeep signer rotate-key --dir DIR")
+	}
 	if _, err := os.Stat(filepath.Join(cfg.Data, fileLogKey)); errors.Is(err, fs.ErrNotExist) {
 		return Rotation{}, problem.New(problem.NotFound, "log-key", "the data folder %s has no log key", cfg.Data).
 			Suggest("give the folder of the server: --data DIR")
@@ -60,7 +64,7 @@ func RotateKey(cfg Config, overlap time.Duration, now time.Time) (Rotation, erro
 		return Rotation{}, err
 	}
 	defer d.close()
-	k, err := d.openKeys(cfg.LogOrigin)
+	k, err := d.openKeysFor(&cfg)
 	if err != nil {
 		return Rotation{}, err
 	}
@@ -168,7 +172,7 @@ func (d *folder) oldSigner() (note.Signer, error) {
 
 // storeConfig is how the keys go into a store.
 func (k *keys) storeConfig() sqlstore.Config {
-	c := sqlstore.Config{Origin: k.origin, Signer: k.release, AuditSigner: k.audit, VerifierKey: k.verifier, AuditVerifierKey: k.auditVerifier}
+	c := sqlstore.Config{Origin: k.origin, Signer: k.release, AuditSigner: k.audit, VerifierKey: k.verifier, AuditVerifierKey: k.auditVerifier, Remote: k.remote}
 	if k.rotation != nil {
 		c.OldSigner, c.OldVerifierKey, c.OldUntil = k.old, k.rotation.Old, k.rotation.Until
 	}

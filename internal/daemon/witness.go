@@ -49,8 +49,9 @@ func (c *Config) checkWitnesses() error {
 	return nil
 }
 
-// readPolicy reads the witness policy and refuses one that cannot work here.
-func (c *Config) readPolicy(vkey string) (tlog.WitnessPolicy, error) {
+// readPolicy reads the witness policy and refuses one that cannot work here. The
+// first key is the log's; another signs with it for a time, and will do as well.
+func (c *Config) readPolicy(vkeys ...string) (tlog.WitnessPolicy, error) {
 	b, err := os.ReadFile(c.WitnessPolicy)
 	if err != nil {
 		return tlog.WitnessPolicy{}, problem.New(problem.Invalid, "config-file", "the witness policy %s cannot be read", c.WitnessPolicy).Because(err)
@@ -62,9 +63,9 @@ func (c *Config) readPolicy(vkey string) (tlog.WitnessPolicy, error) {
 	if err != nil {
 		return tlog.WitnessPolicy{}, err
 	}
-	if len(policy.Logs) > 0 && !slices.ContainsFunc(policy.Logs, func(l tlog.PolicyLog) bool { return l.VerifierKey == vkey }) {
+	if len(policy.Logs) > 0 && !slices.ContainsFunc(policy.Logs, func(l tlog.PolicyLog) bool { return slices.Contains(vkeys, l.VerifierKey) }) {
 		return tlog.WitnessPolicy{}, problem.New(problem.Invalid, "witness-policy", "the witness policy %s is of other logs", c.WitnessPolicy).
-			With("this log", "%s", vkey).Suggest("add the line: log %s", vkey)
+			With("this log", "%s", vkeys[0]).Suggest("add the line: log %s", vkeys[0])
 	}
 	var asked []string
 	for _, w := range policy.Witnesses {
@@ -94,7 +95,11 @@ func (d *Daemon) openWitnesses(credentials *remote.Credentials) error {
 	if d.cfg.WitnessPolicy == "" {
 		return nil
 	}
-	policy, err := d.cfg.readPolicy(d.keys.verifier)
+	vkeys := []string{d.keys.verifier}
+	if d.keys.rotation != nil {
+		vkeys = append(vkeys, d.keys.rotation.Old)
+	}
+	policy, err := d.cfg.readPolicy(vkeys...)
 	if err != nil {
 		return err
 	}
@@ -104,41 +109,53 @@ func (d *Daemon) openWitnesses(credentials *remote.Credentials) error {
 	}
 	_, keys := verifiers(custody.Releases)
 	d.asking = witness.New(d.out, credentials)
-	d.witnesses = release.WitnessConfig{Policy: policy, Required: d.cfg.WitnessQuorum == quorumRequired, Ask: d.asking, LogKeys: keys}
+	d.witnesses = release.WitnessConfig{Policy: policy, Required: d.cfg.WitnessQuorum == quorumRequired, Ask: d.asking, LogKeys: keys, Doubted: d.noteStandings}
 	return nil
 }
 
-// elsewhereTimeout is how long a start waits for witnesses.
+// elsewhereTimeout is how long a start or a restore waits for witnesses.
 const elsewhereTimeout = 5 * time.Second
+
+// byWitness begins custody.Known.By of a witness.
+const byWitness = "the witness "
 
 // elsewhere asks the witnesses for what they cosigned: a database that is behind
 // it went back.
 func (d *Daemon) elsewhere(ctx context.Context) []custody.Known {
+	known, silent := askWitnesses(ctx, d.asking, d.witnesses.Policy, d.keys.origin)
+	for name, err := range silent {
+		d.log.WarnContext(ctx, "a witness could not be asked what it knows of the log", "witness", name, "error", err)
+	}
+	return known
+}
+
+// askWitnesses asks each witness of a policy for the newest checkpoint of a log
+// that it cosigned. silent are those that did not answer; one that never
+// cosigned the log did.
+func askWitnesses(ctx context.Context, asking *witness.Client, policy tlog.WitnessPolicy, origin string) (known []custody.Known, silent map[string]error) {
 	ctx, stop := context.WithTimeout(ctx, elsewhereTimeout)
 	defer stop()
 	var mu sync.Mutex
-	var out []custody.Known
+	silent = map[string]error{}
 	var all sync.WaitGroup
-	for _, w := range d.witnesses.Policy.Witnesses {
+	for _, w := range policy.Witnesses {
 		if w.URL == "" {
 			continue
 		}
 		all.Go(func() {
-			text, err := d.asking.Newest(ctx, w.URL, d.keys.origin)
-			if problem.KindOf(err) == problem.NotFound {
-				return // it never cosigned this log
-			}
-			if err != nil {
-				d.log.WarnContext(ctx, "a witness could not be asked what it knows of the log", "witness", w.Name, "error", err)
-				return
-			}
+			text, err := asking.Newest(ctx, w.URL, origin)
 			mu.Lock()
 			defer mu.Unlock()
-			out = append(out, custody.Known{By: "the witness " + w.Name, Log: custody.Releases, Note: text})
+			switch {
+			case err == nil:
+				known = append(known, custody.Known{By: byWitness + w.Name, Log: custody.Releases, Note: text})
+			case problem.KindOf(err) != problem.NotFound:
+				silent[w.Name] = err
+			}
 		})
 	}
 	all.Wait()
-	return out
+	return known, silent
 }
 
 // witnessGauges is how it stands with the witnesses.

@@ -272,6 +272,107 @@ func TestWitnessKnowsMore(t *testing.T) {
 	}
 }
 
+// TestRestoreAsksWitnesses: of what was signed after the backup nothing is left
+// but what the witnesses know.
+func TestRestoreAsksWitnesses(t *testing.T) {
+	c := newChain(t)
+	c.start(quorumBestEffort)
+	if code, body := request(t, c.d, "POST", "/api/v1/projects", []byte(`{"name":"demo","public":true}`), "Content-Type", "application/json"); code != 201 {
+		t.Fatalf("create project: %d %s", code, body)
+	}
+	to := t.TempDir()
+	_, err := Backup(t.Context(), c.cfg, to, true)
+	c.ok(err)
+	c.push("1.0.0")
+	size := c.size()
+	c.until("it is cosigned", func() bool { w := c.published(); return w.Quorum && w.Checkpoint.Size >= size })
+	c.stop()
+
+	again := func(behind bool) (Restored, error) {
+		cfg, opt := restoring(t, to)
+		cfg.AllowNetworks, cfg.WitnessPolicy, opt.Behind = c.cfg.AllowNetworks, c.cfg.WitnessPolicy, behind
+		return Restore(t.Context(), cfg, opt)
+	}
+	_, err = again(false)
+	refusedAs(t, err, problem.Conflict, "restore-behind")
+	got, err := again(true)
+	if err != nil || len(got.Behind) != 1 || strings.Join(got.Asked, " ") != "w1 w1-audit w2" || len(got.Silent) > 0 {
+		t.Errorf("%+v, %v", got, err)
+	}
+	c.away[0].Store(true)
+	_, err = again(false)
+	refusedAs(t, err, problem.Conflict, "restore-behind") // one of them is enough
+	c.away[1].Store(true)
+	got, err = again(false)
+	if err != nil || strings.Join(got.Silent, " ") != "w1 w1-audit w2" || len(got.Asked) > 0 {
+		t.Errorf("nobody answers: %+v, %v", got, err)
+	}
+	c.away[0].Store(false)
+	c.away[1].Store(false)
+	_, err = Backup(t.Context(), c.cfg, to, true)
+	c.ok(err)
+	if got, err = again(false); err != nil || len(got.Behind) > 0 || len(got.Asked) != 3 {
+		t.Errorf("the newest backup: %+v, %v", got, err)
+	}
+}
+
+// TestWitnessDoubts: another server with the same key has gone on from a copy,
+// and the witnesses have cosigned what it says. The first finds out while it
+// runs.
+func TestWitnessDoubts(t *testing.T) {
+	c := newChain(t)
+	c.start(quorumBestEffort)
+	if code, body := request(t, c.d, "POST", "/api/v1/projects", []byte(`{"name":"demo","public":true}`), "Content-Type", "application/json"); code != 201 {
+		t.Fatalf("create project: %d %s", code, body)
+	}
+	size := c.size()
+	c.until("it is cosigned", func() bool { w := c.published(); return w.Quorum && w.Checkpoint.Size >= size })
+	c.stop()
+	twin := filepath.Join(t.TempDir(), "twin")
+	c.ok(os.CopyFS(twin, os.DirFS(c.cfg.Data)))
+
+	c.away[0].Store(true) // so that the first does not tell them what it does
+	c.away[1].Store(true)
+	c.start(quorumBestEffort)
+	c.push("1.0.0")
+	first, stopFirst := c.d, c.stop
+	cfg := c.cfg
+	c.cfg.Data = twin
+	c.away[0].Store(false)
+	c.away[1].Store(false)
+	var stopSecond func()
+	c.d, stopSecond = run(t, c.cfg)
+	c.push("1.0.1")
+	c.push("1.0.2")
+	// Either the witnesses take what the twin says, and the first learns that
+	// there is another history, or the other way round: one of the two stops.
+	c.until("one of two histories ends", func() bool {
+		return first.store.ReadOnly() != nil || c.d.store.ReadOnly() != nil
+	})
+	stopSecond()
+	stopFirst()
+	c.cfg, c.stop = cfg, func() {}
+}
+
+// TestWitnessesOfTwoKeys: while the log goes from one key to another, a policy
+// that names the old one will do, and its witnesses cosign.
+func TestWitnessesOfTwoKeys(t *testing.T) {
+	c := newChain(t)
+	c.start(quorumRequired)
+	c.stop()
+	_, err := RotateKey(c.cfg, time.Hour, time.Now())
+	c.ok(err)
+	c.start(quorumRequired)
+	if code, body := request(t, c.d, "POST", "/api/v1/projects", []byte(`{"name":"demo","public":true}`), "Content-Type", "application/json"); code != 201 {
+		t.Fatalf("create project: %d %s", code, body)
+	}
+	size := c.size()
+	c.until("what both keys signed is cosigned", func() bool { w := c.published(); return w.Quorum && w.Checkpoint.Size >= size })
+	if _, err := c.cfg.readPolicy("other+key"); problem.KindOf(err) != problem.Invalid {
+		t.Errorf("a policy of another log: %v", err)
+	}
+}
+
 func TestWitnessPolicyRefused(t *testing.T) {
 	c := newChain(t)
 	text, err := os.ReadFile(c.cfg.WitnessPolicy)

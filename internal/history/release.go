@@ -100,6 +100,9 @@ type Release struct {
 	Quarantined bool
 	Confirmed   bool // its quarantine was confirmed by a second person
 	Tombstoned  bool
+	// Changed is the newest leaf that says who gets it: of a yank, a quarantine
+	// or a tombstone, and Index while there is none.
+	Changed int64
 
 	manifest [16]byte
 }
@@ -126,12 +129,16 @@ func (r *Replay) Release(project, chartName, version string) (Release, bool) {
 	if !ok {
 		return Release{}, false
 	}
-	return r.releases.at(num).export(), true
+	rel := r.releases.at(num).export()
+	if a := r.after[num]; a != nil {
+		rel.Changed = max(rel.Changed, a.yank, a.quarantine, a.tombstone)
+	}
+	return rel, true
 }
 
 func (rec *record) export() Release {
 	return Release{
-		Index: rec.index, Archive: archiveDigest(rec),
+		Index: rec.index, Changed: rec.index, Archive: archiveDigest(rec),
 		Legacy: rec.has(flagLegacy), Provenance: rec.has(flagProvenance), Yanked: rec.has(flagYanked),
 		Quarantined: rec.has(flagBlocked), Confirmed: rec.has(flagConfirmed), Tombstoned: rec.has(flagBuried),
 		manifest: rec.manifest,

@@ -151,7 +151,7 @@ func (m *Monitor) checkRelease(r *round, index int64, l *tlog.Release) bool {
 	area := "archive:" + itoa(index)
 	about := func(rule, format string, args ...any) *Finding {
 		f := m.finding(rule, area, itoa(index), format, args...)
-		f.Index, f.Project, f.Chart, f.Version = index, l.Project, l.Chart, l.Version
+		f.Index, f.Project, f.Chart, f.Version, f.leaf = index, l.Project, l.Chart, l.Version, rel.Changed
 		return f
 	}
 	ref := client.Ref{Project: l.Project, Chart: l.Chart, Version: l.Version}

@@ -153,7 +153,7 @@ func (m *Monitor) checkListed(r *round, project string, l *client.Listed, listed
 		return f
 	case rel.Hidden():
 		f := about(RuleIndexHidden, "the index lists %s, and a leaf says that it is "+stateOf(rel.Yanked, rel.Quarantined, rel.Tombstoned))
-		f.Index = rel.Index
+		f.Index, f.leaf = rel.Index, rel.Changed
 		m.doubt(r, f)
 	default:
 		listed[rel.Index] = true
@@ -259,7 +259,7 @@ func (m *Monitor) checkTag(r *round, area, project, name, tag string) bool {
 	}
 	if rel.Hidden() {
 		f := about(RuleTagHidden, "the tag %s is listed, and a leaf says that its version is "+stateOf(rel.Yanked, rel.Quarantined, rel.Tombstoned))
-		f.Index = rel.Index
+		f.Index, f.leaf = rel.Index, rel.Changed
 		m.doubt(r, f)
 		return false
 	}

@@ -140,6 +140,9 @@ type Finding struct {
 
 	// Area is what has to be checked again for a finding to be over.
 	Area string `json:"-"`
+	// leaf is the newest one that it rests on, for what a later leaf would
+	// explain; 0 where none would.
+	leaf int64
 }
 
 // Key names one occurrence: what was over and comes again is told again.

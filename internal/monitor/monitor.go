@@ -150,6 +150,9 @@ type round struct {
 	count   map[string]int   // findings by rule
 	fresh   map[string]int64 // findings of a rule that were not told one by one
 	read    map[string]bool  // projects whose index was asked for: whether it was given
+	doors   bool             // it looks at the doors now
+	noted   []string         // ids of doubts about them that are new
+	early   int64            // the most leaves that a doubt waits for
 }
 
 // Round looks once. The error is one of the folder or of ctx: what went wrong
@@ -191,10 +194,12 @@ func (m *Monitor) look(r *round) error {
 	}
 	m.st.Good = r.now
 	m.judgeAnnounced(r)
+	r.doors = true
 	if m.Depth != ArchivesNone {
 		m.checkArchives(r)
 	}
 	m.checkDoors(r)
+	m.measure(r)
 	return nil
 }
 
@@ -265,15 +270,53 @@ func (m *Monitor) raise(r *round, f *Finding) {
 // doubt is raise for what two requests can show that are not made at once. The
 // first time it is only noted; it is raised when a later round, which has a
 // newer checkpoint, finds the same.
+//
+// A server that publishes no checkpoint before its witnesses have seen it shows
+// doors that are ahead of the log which it publishes, for as long as a witness
+// is away. What they show can only be judged when that log has caught up. A
+// server that never lets it is not believed for longer than BlindAfter.
 func (m *Monitor) doubt(r *round, f *Finding) {
 	d, had := m.st.Doubts[f.ID]
+	if had && d.Leaf != f.leaf {
+		had = false // the log says something else by now: this is another first look
+		delete(m.st.Doubts, f.ID)
+	}
 	switch {
-	case had && d.Round < m.st.Round, m.st.Open[f.ID] != nil:
+	case m.st.Open[f.ID] != nil:
+		m.raise(r, f)
+	case had && d.Round < m.st.Round && d.Needs > m.st.Size && r.now.Sub(d.Since) < m.BlindAfter:
+		r.early = max(r.early, d.Needs)
+	case had && d.Round < m.st.Round:
 		m.raise(r, f)
 	case !had && len(m.st.Doubts) < maxDoubts:
-		m.st.Doubts[f.ID] = doubt{m.st.Round, f.Area}
+		m.st.Doubts[f.ID] = doubt{Round: m.st.Round, Area: f.Area, Since: r.now, Leaf: f.leaf}
+		if r.doors {
+			r.noted = append(r.noted, f.ID)
+		}
 	}
 	r.seen[f.ID] = true
+}
+
+// measure asks how large the log is by now, for the new doubts about doors. It
+// is the server's word: it can put a finding off, see doubt, and not away.
+func (m *Monitor) measure(r *round) {
+	if r.early > 0 {
+		r.uncheck("what the doors show cannot be compared yet: the server publishes %d leaves of its log, and says that it had %d", m.st.Size, r.early)
+	}
+	if len(r.noted) == 0 {
+		return
+	}
+	ctx, done := r.within()
+	defer done()
+	log, err := m.c.Witnesses(ctx)
+	if err != nil {
+		return // a server that does not say it is judged by the second look
+	}
+	for _, id := range r.noted {
+		d := m.st.Doubts[id]
+		d.Needs = log.Size
+		m.st.Doubts[id] = d
+	}
 }
 
 // blind tells when the log has been out of reach for too long.

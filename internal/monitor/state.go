@@ -82,8 +82,14 @@ type awaiting struct {
 
 // doubt is what one look found and a second one has to find too.
 type doubt struct {
-	Round int64  `json:"round"` // of the first look
-	Area  string `json:"area"`
+	Round int64     `json:"round"` // of the first look
+	Area  string    `json:"area"`
+	Since time.Time `json:"since,omitzero"` // when that was
+	// Needs is how large the log was when a door had been looked at, as the
+	// server said: a second look counts when the log that is published has so
+	// many leaves. 0 asks for nothing.
+	Needs int64 `json:"needs,omitempty"`
+	Leaf  int64 `json:"leaf,omitempty"` // as in Finding
 }
 
 // opened is a finding that is not over.

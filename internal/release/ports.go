@@ -28,6 +28,7 @@ type Store interface {
 	Identities
 	Publishers
 	SignIns
+	Holdings
 	Protection
 	Signing
 	LogReader
@@ -266,8 +267,13 @@ type Identities interface {
 	TokenByID(ctx context.Context, id string) (Credential, error)
 	// Tokens lists tokens; accountID "" lists all.
 	Tokens(ctx context.Context, accountID string) ([]Token, error)
-	// TouchTokens notes when tokens were last used. Soft.
-	TouchTokens(ctx context.Context, used map[string]time.Time) error
+	// TouchTokens notes when tokens were last used and from where, and records
+	// that a token was used from where it never was: but for its first use, and
+	// for tokens of pipelines, which live for minutes.
+	TouchTokens(ctx context.Context, used map[string]TokenUse, now time.Time) error
+	// EndTokens records tokens that reached their end since the last time, but
+	// for those of pipelines.
+	EndTokens(ctx context.Context, now time.Time) error
 }
 
 // LogReader reads the transparency log, which is append-only: what was
@@ -292,6 +298,9 @@ type LogReader interface {
 // AuditReader reads the audit log.
 type AuditReader interface {
 	AuditRecords(ctx context.Context, f AuditFilter) ([]AuditRecord, error)
+	// ProveEvent proves that an event is in the audit log, as LogReader.Prove
+	// does for the log of releases, and at its cost.
+	ProveEvent(ctx context.Context, index int64) (tlog.Proof, error)
 }
 
 // Blobs keeps bytes by digest ("sha256:…" or "sha512:…"). Create-if-absent

@@ -120,16 +120,17 @@ func CheckVerdict(r *Request, v *Verdict, second *SecondPerson) error {
 	return nil
 }
 
-// decide is the action by which a kind of request is approved or declined, ask
+// Decides is the action by which a kind of request is approved or declined, Asks
 // the one by which it is made or withdrawn.
-func (k RequestKind) decide() access.Action {
+func (k RequestKind) Decides() access.Action {
 	if k == RequestTombstone {
 		return access.TombstoneApprove
 	}
 	return access.PolicyApprove
 }
 
-func (k RequestKind) ask() access.Action {
+// Asks: see Decides.
+func (k RequestKind) Asks() access.Action {
 	if k == RequestTombstone {
 		return access.TombstoneRequest
 	}
@@ -243,9 +244,9 @@ func (s *Service) decide(ctx context.Context, c Caller, id int64, state RequestS
 	if err != nil {
 		return r, err
 	}
-	action := r.Kind.decide()
+	action := r.Kind.Decides()
 	if state == RequestWithdrawn {
-		action = r.Kind.ask()
+		action = r.Kind.Asks()
 	}
 	v, verr := chart.ParseVersion(r.Version)
 	if err := s.allow(ctx, c, &p, r.Chart, action, verr == nil && v.Prerelease()); err != nil {

@@ -80,7 +80,7 @@ type Service struct {
 	verified      verifiedSet
 	recent        recentBlobs
 	uploads       uploadSlots
-	used          usedTokens
+	use           use
 	witness       WitnessConfig
 	met           metNote
 	scrub         ScrubConfig
@@ -141,9 +141,7 @@ func (s *Service) Maintain(ctx context.Context) error {
 			first = err
 		}
 	}
-	if used := s.used.take(); len(used) > 0 {
-		keep(s.store.TouchTokens(ctx, used))
-	}
+	keep(s.recordUse(ctx))
 	keep(s.indexes.save())
 	abandoned := s.now().Add(-UploadLife)
 	s.uploads.sweep(abandoned)

@@ -25,6 +25,10 @@ type WitnessConfig struct {
 	Required bool // only checkpoints that met the quorum are published
 	Ask      Witness
 	LogKeys  note.Verifiers // what the log's checkpoints are signed with
+	// Doubted is called, and may take its time, when a witness says that it has
+	// cosigned another history of the log, or more of it than there is. That is a
+	// word of the witness and no proof: it is to be looked at.
+	Doubted func(context.Context)
 }
 
 // on says whether there is anybody to ask.
@@ -399,9 +403,13 @@ func (w *witnessing) ask(ctx context.Context, d *desk, r *round) {
 	}
 	w.mu.Lock()
 	d.state, _ = outcome(d.state, d, known, now, err)
+	refusal := d.state.Refusal
 	w.mu.Unlock()
 	if event != nil {
 		w.s.log.ErrorContext(ctx, "a witness refused to cosign the log", "witness", d.Name, "rule", event.Outcome.Rule, "reason", event.Reason)
+		if w.s.witness.Doubted != nil && (refusal == RefusedAhead || refusal == RefusedInconsistent) {
+			w.s.witness.Doubted(ctx)
+		}
 	}
 }
 

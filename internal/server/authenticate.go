@@ -115,7 +115,7 @@ func (s *Server) authenticate(w http.ResponseWriter, r *http.Request, st *state)
 			return nil
 		}
 		if err == nil {
-			st.caller.Principal = p
+			s.known(st, p)
 		}
 		return err
 	}
@@ -130,8 +130,16 @@ func (s *Server) authenticate(w http.ResponseWriter, r *http.Request, st *state)
 	if err != nil {
 		return err
 	}
-	st.caller.Principal = p
+	s.known(st, p)
 	return nil
+}
+
+// known makes a principal the caller of the request.
+func (s *Server) known(st *state, p access.Principal) {
+	st.caller.Principal = p
+	if p.TokenID != "" && st.client.addr.IsValid() && s.cfg.TokenUsed != nil {
+		s.cfg.TokenUsed(p.TokenID, sourceOf(st.client.addr))
+	}
 }
 
 // Guard runs a check of a password that a door read by itself, such as that of

@@ -28,7 +28,8 @@ const (
 type AuthFailure struct {
 	Door        audit.Door
 	Source      netip.Prefix
-	Count       int64
+	Count       int64 // wrong credentials
+	Locked      int64 // requests whose credential was not checked, since the source had to wait
 	First, Last time.Time
 }
 
@@ -109,7 +110,7 @@ func sourceOf(a netip.Addr) netip.Prefix {
 func (g *guard) check(ctx context.Context, door audit.Door, addr netip.Addr, cred credential, check func() error) error {
 	source := sourceOf(addr)
 	mark := g.mark(cred)
-	if wait := g.mayTry(source, mark); wait > 0 {
+	if wait := g.mayTry(door, source, mark); wait > 0 {
 		return problem.New(problem.Unavailable, RuleTooManyAttempts, "too many wrong credentials came from this address").
 			With("wait", "%s", wait.Round(time.Second)).
 			Suggest("check the token or the password that is used there, and wait")
@@ -163,7 +164,7 @@ func (g *guard) mark(c credential) uint64 {
 }
 
 // mayTry returns how long the source has to wait, 0 when it need not.
-func (g *guard) mayTry(source netip.Prefix, mark uint64) time.Duration {
+func (g *guard) mayTry(door audit.Door, source netip.Prefix, mark uint64) time.Duration {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	b, ok := g.buckets.get(source)
@@ -177,6 +178,7 @@ func (g *guard) mayTry(source netip.Prefix, mark uint64) time.Duration {
 	if _, ok := g.accepted.get(mark); ok {
 		return 0
 	}
+	g.sum(door, source, b.at).Locked++
 	return max(time.Second, time.Duration((1-b.attempts)*float64(attemptRefill)))
 }
 
@@ -204,7 +206,12 @@ func (g *guard) failed(door audit.Door, addr netip.Addr) {
 	b.refill(now)
 	b.attempts = max(0, b.attempts-1)
 	g.buckets.put(source, b)
+	g.sum(door, source, now).Count++
+}
 
+// sum is what is summed up of a source at a door since the last time. The
+// caller holds the lock.
+func (g *guard) sum(door audit.Door, source netip.Prefix, now time.Time) *AuthFailure {
 	key := failureKey{door, source}
 	f := g.failures[key]
 	if f == nil {
@@ -217,8 +224,8 @@ func (g *guard) failed(door audit.Door, addr netip.Addr) {
 			g.failures[key] = f
 		}
 	}
-	f.Count++
 	f.Last = now
+	return f
 }
 
 // take returns what was counted since the last time, the largest first.

@@ -219,7 +219,7 @@ func TestFailuresAreReportedOnceAMinute(t *testing.T) {
 		time.Sleep(flushInterval - 20*time.Second - time.Nanosecond)
 		none("reported early")
 		time.Sleep(time.Nanosecond)
-		want := AuthFailure{audit.DoorOCI, netip.MustParsePrefix("192.0.2.1/32"), 3, start, start.Add(20 * time.Second)}
+		want := AuthFailure{audit.DoorOCI, netip.MustParsePrefix("192.0.2.1/32"), 3, 0, start, start.Add(20 * time.Second)}
 		if got := <-reports; len(got) != 1 || got[0] != want {
 			t.Errorf("reported %+v, want %+v", got, want)
 		}

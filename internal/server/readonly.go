@@ -15,6 +15,9 @@ const HeaderReadOnly = "Chartkeep-Read-Only"
 var readingPosts = map[string]bool{
 	"/v2/token":                true,
 	"/api/v1/advisories/match": true,
+	"/ui/sign-in":              true, // a cookie comes; the server's log has what the trail cannot take
+	"/ui/sign-out":             true, // a cookie goes
+	"/ui/theme":                true, // a cookie comes
 }
 
 // readOnly marks the answers of a server that takes no writes, and returns the

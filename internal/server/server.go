@@ -68,6 +68,10 @@ type Config struct {
 	// while the server takes none, else nil. nil is a server that always does.
 	ReadOnly func() *problem.Error
 
+	// TokenUsed is told of each credential that was right and that a token
+	// stands behind, with where it came from: an IPv4 address or an IPv6 /64.
+	TokenUsed func(tokenID string, from netip.Prefix)
+
 	// AuthFailures receives, at most once a minute and only when there are
 	// some, the wrong credentials of that minute. Run calls it.
 	AuthFailures func(context.Context, []AuthFailure)

@@ -177,9 +177,9 @@ func (s *Service) TestAlert(ctx context.Context, c audit.Caller) (key string, er
 
 // severities are those alerts that are not of severity high.
 var severities = map[audit.Name]Severity{
-	audit.IntegrityMismatch: Critical, audit.IntegrityMissing: Critical, audit.LogRollback: Critical, audit.LogKeyChanged: Critical,
+	audit.IntegrityMismatch: Critical, audit.IntegrityMissing: Critical, audit.LogRollback: Critical, audit.LogForked: Critical, audit.LogKeyChanged: Critical,
 	audit.WitnessRefused: Critical, audit.LogKeyRotated: Medium, audit.ProjectRemoved: Medium, audit.DecisionSet: Medium, audit.WaiverApproved: Medium,
-	audit.BackupRestored: Medium,
+	audit.BackupRestored: Medium, audit.LoginLocked: Medium,
 }
 
 // questions are what somebody has to find out.
@@ -191,6 +191,8 @@ var questions = map[audit.Name]string{
 	audit.IntegrityMismatch: "who changed what is stored?",
 	audit.IntegrityMissing:  "who removed what was stored, and where is a copy?",
 	audit.LogRollback:       "was a backup put back, and what was lost?",
+	audit.LogForked:         "which of the two histories is true, and who signed the other?",
+	audit.LoginLocked:       "is it a job with an old credential, or somebody who guesses?",
 	audit.LogKeyChanged:     "who changed the key?",
 	audit.LogKeyRotated:     "was it planned?",
 	audit.WitnessRefused:    "does the witness know another history, or is it misconfigured?",

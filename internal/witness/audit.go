@@ -101,7 +101,7 @@ func (a *auditor) approve(ctx context.Context, s *subject, cp tlog.Checkpoint) e
 		return &refusal{status: http.StatusServiceUnavailable, again: time.Minute,
 			text: fmt.Sprintf("the %d entries that %s serves do not have the root of the checkpoint", cp.Size, s.url)}
 	}
-	r.found = append(r.found, r.replay.Signed(holding(s, cp)...)...)
+	r.found = append(r.found, r.replay.Signed(holding(s.origin, r.replay.Keys(), cp)...)...)
 	if len(r.found) > 0 {
 		return a.stop(ctx, s, r)
 	}
@@ -149,12 +149,18 @@ func (a *auditor) read(ctx context.Context, s *subject, r *reading, size int64) 
 	return nil
 }
 
-// holding are the keys of a log whose signatures on a checkpoint hold.
-func holding(s *subject, cp tlog.Checkpoint) []string {
+// holding are those of a log's keys whose signatures on a checkpoint hold. The
+// keys are the ones that its own leaves name, which were read up to this
+// checkpoint: the operator's list may not have the newest yet.
+func holding(origin string, keys []history.Key, cp tlog.Checkpoint) []string {
 	var out []string
-	for _, l := range s.known {
-		if _, err := note.Open(cp.Note, note.VerifierList(l.Key)); err == nil {
-			out = append(out, l.VerifierKey)
+	for _, k := range keys {
+		v, err := tlog.NewVerifier(k.Verifier)
+		if err != nil || v.Name() != origin {
+			continue
+		}
+		if _, err := note.Open(cp.Note, note.VerifierList(v)); err == nil {
+			out = append(out, k.Verifier)
 		}
 	}
 	return out

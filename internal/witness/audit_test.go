@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/chartkeep/chartkeep/internal/tlog"
 	"github.com/chartkeep/chartkeep/internal/witness"
@@ -225,4 +226,18 @@ func TestAuditRefuses(t *testing.T) {
 	}
 	w = open(t, witness.Config{Folder: plain, Logs: l.known(url), Audit: true, Entries: l.serves})
 	audited(t, w, l.releases(13), 10)
+}
+
+// TestAuditFollowsRotation: a log gets another key while the operator's list
+// has the old one alone. Its own leaves name the new one, which has to sign.
+func TestAuditFollowsRotation(t *testing.T) {
+	l, next := newTree(t, origin, 1).project().releases(10), newTree(t, origin, 2)
+	cfg, _ := auditing(t, l)
+	w := open(t, cfg)
+	audited(t, w, l, 0)
+	l.leaf(tlog.Rotation{Old: l.vkey, New: next.vkey, Until: noon.Add(time.Hour), Actor: tlog.Identity{Issuer: "local", Subject: "server"}, Time: noon})
+	r := l.request(10)
+	r.Checkpoint = l.checkpoint(next.signer)
+	cosignedBy(t, post(w, "/audit/add-checkpoint", r.Marshal()), r, w.Keys()[1])
+	unaudited(t, w, l.releases(20), 11, http.StatusForbidden, "the present key did not sign the checkpoint of 20 leaves")
 }

@@ -18,8 +18,8 @@ import (
 // has no end of its own.
 const alertLife = 4 * time.Hour
 
-// runbooks is where the runbooks are found.
-const runbooks = "https://github.com/chartkeep/chartkeep/blob/main/docs/runbooks/"
+// Runbooks is where the runbooks are found, a folder.
+const Runbooks = "https://github.com/chartkeep/chartkeep/blob/main/docs/runbooks/"
 
 // postedAlert is an alert in Alertmanager's API, version 2 (postableAlert).
 type postedAlert struct {
@@ -106,5 +106,5 @@ func Runbook(kind watch.EventKind) string {
 	if slices.Contains(watch.AlertEvents(), kind) {
 		page = "registry.md#"
 	}
-	return runbooks + page + strings.ReplaceAll(string(kind), ".", "-")
+	return Runbooks + page + strings.ReplaceAll(string(kind), ".", "-")
 }

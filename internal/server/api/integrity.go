@@ -168,6 +168,9 @@ func (d *Door) getRefused(c *call) (reply, error) {
 	if err != nil {
 		return reply{}, fmt.Errorf("read copy: %w", err)
 	}
+	if int64(len(b)) != kept.Size { // what was read up to here was not compared with the digest
+		return reply{}, fmt.Errorf("read copy %s: it has not the %d bytes that were kept", kept.Digest, kept.Size)
+	}
 	c.w.Header().Set("Content-Disposition", `attachment; filename="refused.tgz"`)
 	return reply{raw: b, contentType: "application/octet-stream"}, nil
 }

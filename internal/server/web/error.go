@@ -19,6 +19,7 @@ type errorPage struct {
 	Try        string
 	Command    bool // Try can be pasted into a shell
 	Changed    bool // the request was to change something
+	Nothing    bool // it surely changed nothing
 	RequestID  string
 	SignIn     bool // the form is on the page of a 401
 	SignInForm formOf
@@ -51,6 +52,10 @@ func (d *Door) WriteError(w http.ResponseWriter, r *http.Request, status int, p 
 		Head: sentence(p.Message), Try: p.Try, RequestID: server.RequestID(r),
 		Changed: r.Method != http.MethodGet && r.Method != http.MethodHead,
 	}
+	if reason := server.ReadOnlyReason(r); reason != nil && p.Rule == reason.Rule && p.Message == reason.Message {
+		page.Head, page.Code, page.Title, page.Try, page.Nothing = "This was not done: the registry is read-only", "503, read-only", "Read-only", "", true
+		p = problem.New(p.Kind, p.Rule, "%s", p.Message) // what is known of it stands on top of the page
+	}
 	for _, f := range p.Facts {
 		if f.Label != "request" || f.Value != page.RequestID { // the page has a line for it
 			page.Facts = append(page.Facts, f)
@@ -62,7 +67,7 @@ func (d *Door) WriteError(w http.ResponseWriter, r *http.Request, status int, p 
 		w.Header().Set("WWW-Authenticate", challenge)
 		// Advice for command lines; here the form stands below.
 		page.Nav, page.Try, page.SignIn = navSignIn, "", true
-		page.SignInForm = formOf{page.Base, signInForm{Next: page.Here, Provider: d.provider()}}
+		page.SignInForm = formOf{page.Base, signInForm{Next: page.Here, Provider: d.provider()}, page.Closed()}
 	}
 	if err := d.render(w, r, status, "error", page); err != nil {
 		server.WriteText(w, r, status, p)

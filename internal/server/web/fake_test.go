@@ -52,6 +52,8 @@ type fakeService struct {
 	watching *fakeWatch // nil: nothing is watched by this server
 	judging  *fakeJudge // nil: nothing is judged
 	door     *Door      // of the last request
+	evidence fakeEvidence
+	protect  fakeProtect
 }
 
 func digestOf(s string) string {
@@ -116,6 +118,8 @@ func newSample(t testing.TB) *fakeService {
 	f.sampleEvents()
 	f.sampleWatch(t)
 	f.sampleJudging(t)
+	f.sampleEvidence()
+	f.sampleProtect()
 	return f
 }
 
@@ -425,13 +429,17 @@ func (f *fakeService) Audit(_ context.Context, c release.Caller, filter release.
 	if !access.Allowed(c.Principal, req, now) {
 		return nil, access.Refuse(c.Principal, req, now)
 	}
+	if filter.Action == "policy." {
+		return f.policyChanges(filter), nil
+	}
 	var out []release.AuditRecord
 	for i := len(f.events) - 1; i >= 0 && len(out) < filter.Limit; i-- {
 		rec := f.events[i]
 		name := string(rec.Event.Name)
 		fits := func(want, have string) bool { return want == "" || want == have }
 		if fits(filter.Project, rec.Event.Resource.Project) && fits(filter.Chart, rec.Event.Resource.Chart) && fits(filter.Actor, rec.Actor) &&
-			fits(filter.Outcome, string(rec.Event.Outcome.Result)) && (filter.Before == 0 || rec.Index < filter.Before) &&
+			fits(filter.Outcome, string(rec.Event.Outcome.Result)) && fits(filter.Rule, rec.Event.Outcome.Rule) && fits(filter.Source, rec.Event.Source.IP) &&
+			!rec.Event.Time.Before(filter.Since) && (filter.Until.IsZero() || rec.Event.Time.Before(filter.Until)) && (filter.Before == 0 || rec.Index < filter.Before) &&
 			(filter.Action == "" || filter.Action == name || strings.HasSuffix(filter.Action, ".") && strings.HasPrefix(name, filter.Action)) {
 			out = append(out, rec)
 		}

@@ -1,12 +1,14 @@
 package web
 
 import (
+	"context"
 	"encoding/base64"
 	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
 
+	"github.com/chartkeep/chartkeep/internal/access"
 	"github.com/chartkeep/chartkeep/internal/chart"
 	"github.com/chartkeep/chartkeep/internal/problem"
 	"github.com/chartkeep/chartkeep/internal/release"
@@ -14,13 +16,19 @@ import (
 	"github.com/chartkeep/chartkeep/internal/tlog"
 )
 
-// logPage shows the log as it stands and its latest entries.
+// logPage shows the log as it stands, who vouches for it, and its latest
+// entries.
 type logPage struct {
 	frame
 	Info          release.LogInfo
 	Signed        moment
 	CheckpointURL string
-	Checkpoint    string
+	Checkpoint    string         // that is published, with its cosignatures; "" when none is
+	Unpublished   string         // why
+	Published     int64          // entries in it
+	Witnesses     *witnessesView // nil when it could not be read
+	Rotations     []rotationView
+	RotationsErr  bool   // they could not be read
 	Server        string // base URL, for commands
 	Find          string // what was looked up
 	NotFound      string // why that has no entry
@@ -45,6 +53,8 @@ type entryRow struct {
 
 const entriesPerPage = 50
 
+// log shows the log. Cost: one page of entries, the head, the rows of two
+// checkpoints, those of the witnesses, and those of the keys that the log had.
 func (d *Door) log(w http.ResponseWriter, r *http.Request) error {
 	ctx, c := r.Context(), server.CallerOf(r)
 	info, err := d.svc.LogInfo(ctx)
@@ -53,11 +63,12 @@ func (d *Door) log(w http.ResponseWriter, r *http.Request) error {
 	}
 	query := r.URL.Query()
 	p := &logPage{
-		frame: d.frameOf(r, "Log", "log"), Info: info, Checkpoint: string(info.Checkpoint),
+		frame: d.frameOf(r, "Log", "log"), Info: info,
 		CheckpointURL: server.BaseURL(r) + "/log/checkpoint", Server: server.BaseURL(r),
 		Find: strings.TrimSpace(query.Get("find")),
 	}
 	p.Signed = moment{info.Time, p.Now.at}
+	p.vouch(ctx, d, c)
 	if p.Find != "" {
 		index, err := d.lookUp(r, p.Find, info.Size)
 		if err == nil {
@@ -90,6 +101,30 @@ func (d *Door) log(w http.ResponseWriter, r *http.Request) error {
 		p.Older = fmt.Sprintf("%s/log?before=%d", p.Base, last+1)
 	}
 	return d.render(w, r, http.StatusOK, "log", p)
+}
+
+// vouch adds the checkpoint that is published, the witnesses and the keys. What
+// cannot be read is said, and the rest of the page stands.
+func (p *logPage) vouch(ctx context.Context, d *Door, c release.Caller) {
+	text, err := d.svc.Checkpoint(ctx)
+	if err != nil {
+		p.Unpublished = unwell(err)
+	} else {
+		p.Checkpoint = string(text)
+		if cp, err := tlog.ParseCheckpoint(text); err == nil {
+			p.Published = cp.Size
+		}
+	}
+	if w, err := d.svc.Witnessing(ctx); err == nil {
+		v := witnessesOf(&w, p.Now.at, d.can(ctx, c, access.LogRead, "", "", false))
+		p.Witnesses = &v
+	}
+	rotations, err := d.svc.Rotations(ctx)
+	p.RotationsErr = err != nil
+	p.Rotations = rotationsOf(rotations, p.Now.at)
+	for i := range p.Rotations {
+		p.Rotations[i].URL = leafPath(p.Base, p.Rotations[i].Index)
+	}
 }
 
 // lookUp finds the entry of a number or of project/chart@version.

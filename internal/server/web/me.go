@@ -19,6 +19,7 @@ type mePage struct {
 	Account         string     // that a personal token belongs to; "" for none
 	AccountGrants   []grantRow // what the account may; the token can do what both allow
 	TokenForm       *tokenForm // nil for whoever has nothing to give to a token
+	MayAll          bool       // may see what everybody may
 }
 
 type grantRow struct {
@@ -38,7 +39,10 @@ func (d *Door) me(w http.ResponseWriter, r *http.Request) error {
 		return problem.New(problem.Unauthenticated, access.RuleSignIn, "you are not signed in")
 	}
 	m := d.mePage(r)
-	m.TokenForm = newTokenForm(m.Base, &p, "")
+	if m.TokenForm = newTokenForm(m.Base, &p, ""); m.TokenForm != nil {
+		m.TokenForm.Closed = m.Closed()
+	}
+	m.MayAll = d.mayAct(r.Context(), server.CallerOf(r), access.InstanceAdmin, "")
 	return d.render(w, r, http.StatusOK, "me", m)
 }
 

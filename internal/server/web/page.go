@@ -13,9 +13,11 @@ import (
 // frame is what every page has around its content.
 type frame struct {
 	Title string // of the window, without the name of the product
-	Nav   string // the section that is current: today, charts, upgrades, plan, advisories, upstreams, deployments, log, audit, me, navSignIn or ""
+	Nav   string // the section that is current: today, charts, upgrades, plan, advisories, upstreams, deployments, log, audit, health, me, navSignIn or ""
 	Watch bool   // there are pages of upstreams and deployments, and somebody to see them
 	Judge bool   // there are pages of the judgement, and the reader may see them
+	Audit bool   // the reader may read an audit trail
+	Admin bool   // there is a page of the server's health, and the reader may see it
 	// OpenUpgrades is a number in the menu on pages that have read them all anyway.
 	OpenUpgrades string
 	Crumbs       []link
@@ -29,6 +31,8 @@ type frame struct {
 	Who          *person // nil when nobody is signed in
 	Log          *logLine
 	Now          moment
+	SeesAlerts   bool          // the reader may see what alarmed the registry
+	ReadOnly     *readOnlyView // why the server takes no writes; nil when it does
 }
 
 // navSignIn is the section of pages that hold the sign-in form themselves.
@@ -72,11 +76,16 @@ func (d *Door) bareFrame(r *http.Request, title string) frame {
 		Host:    hostOf(server.BaseURL(r)),
 		Program: d.cfg.Version,
 		Now:     moment{now, now},
+
+		ReadOnly: closedView(server.ReadOnlyReason(r)),
 	}
 	if p := server.CallerOf(r).Principal; signedIn(&p) {
 		f.Who = &person{Name: nameOf(&p), Kind: kindOf(&p), Expires: moment{p.Expires, now}}
 		f.Watch = d.cfg.Watching != nil
 		f.Judge = d.mayJudge(r.Context(), server.CallerOf(r))
+		f.Audit = mayAudit(&p, now)
+		f.Admin = d.cfg.Health != nil && access.Allowed(p, access.Request{Action: access.InstanceAdmin}, now)
+		f.SeesAlerts = f.Watch && d.can(r.Context(), server.CallerOf(r), access.AuditRead, "", "", false)
 	}
 	return f
 }

@@ -86,6 +86,8 @@ type projectPage struct {
 	Created  moment
 	MayPush  bool
 	AuditURL string // "" when the reader may not read it
+	// Pages of the project: "" when the reader may not see them, or it is removed.
+	AccessURL, PolicyURL string
 }
 
 type chartRow struct {
@@ -121,6 +123,12 @@ func (d *Door) project(w http.ResponseWriter, r *http.Request, req request) erro
 	p.MayPush = d.can(ctx, c, access.ChartPush, proj.Name, "", false)
 	if d.can(ctx, c, access.AuditRead, proj.Name, "", false) {
 		p.AuditURL = p.Base + "/audit?project=" + url.QueryEscape(proj.Name)
+		if !p.Removed {
+			p.AccessURL = accessPath(p.Base, proj.Name)
+		}
+	}
+	if !p.Removed {
+		p.PolicyURL = policyPath(p.Base, proj.Name)
 	}
 	if !p.Artifacts && !p.Removed {
 		if err := d.listCharts(ctx, c, p, r.URL.Query().Get("after")); err != nil {

@@ -21,6 +21,7 @@ type proofView struct {
 	Size    int64  // of the checkpoint that the proof leads to
 	Why     string // it is not proven
 	Hashes  []tlog.Hash
+	Policy  string // digest of the policy that the entry names; "" when it could not be read
 }
 
 // checkRelease checks that the log names this very release. It does not read
@@ -43,6 +44,7 @@ func (d *Door) checkRelease(ctx context.Context, c release.Caller, rel *release.
 	case tlog.Legacy:
 		logged = l.Release
 	}
+	v.Policy = logged.Policy
 	switch {
 	case proof.Index != rel.LogIndex:
 		v.Class, v.Why = "bad", fmt.Sprintf("the proof is for entry %s", number(proof.Index))

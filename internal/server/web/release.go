@@ -50,6 +50,8 @@ type releasePage struct {
 	KubeVersion  string
 
 	Withheld *withheldView
+	blocking
+	signing
 
 	FilesShown bool // asked for: they are read out of the archive
 	Files      []fileView
@@ -113,6 +115,10 @@ func (d *Door) release(w http.ResponseWriter, r *http.Request, req request) erro
 	p.showYank(rel, others)
 	p.showWithheld(rel)
 	p.offerYank(d, ctx, c, rel)
+	p.showSignatures(ctx, d, c, &detail.Signed, p.Proof.Policy)
+	if err := p.offerBlock(ctx, d, c, rel); err != nil {
+		return err
+	}
 	if r.URL.Query().Has("files") {
 		if err := p.showFiles(ctx, d, c, rel); err != nil {
 			return err

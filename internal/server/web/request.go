@@ -37,6 +37,10 @@ const (
 	pageLog                   // /ui/log
 	pageLeaf                  // /ui/log/{index}
 	pageAudit                 // /ui/audit
+	pageRecord                // /ui/audit/{index}
+	pageExport                // /ui/audit/export
+	pageRefused               // /ui/audit/refused?project=&digest=
+	pageHealth                // /ui/health
 	pageUpstreams             // /ui/upstreams
 	pageUpstream              // /ui/upstreams/{upstream}
 	pageUpstreamVersions      // /ui/upstreams/{upstream}/versions
@@ -57,23 +61,35 @@ const (
 	pageAgenda                // /ui/agenda
 	pageCalendar              // /ui/calendar.ics
 	pagePractice              // /ui/practice
+	pageAccess                // /ui/access, and /ui/access/{project}
+	pagePolicy                // /ui/policy/{project}
+	pageRequests              // /ui/requests
+	pageRequest               // /ui/requests/{index}
+	pageAlerts                // /ui/alerts
+	pageQuarantine            // /ui/projects/{project}/charts/{chart}/{version}/quarantine
+	pageTombstone             // /ui/projects/{project}/charts/{chart}/{version}/tombstone
 	pageMe                    // /ui/me
 	pageAsset                 // /ui/assets/{name}
 )
 
 func (p page) readable() bool {
 	switch p {
-	case pageSignOut, pageTheme, pageMakeToken, pageYank, pageUnyank, pageSign, pageAccept, pageDismiss:
+	case pageSignOut, pageTheme, pageMakeToken, pageYank, pageUnyank, pageSign, pageAccept, pageDismiss, pageExport, pageQuarantine, pageTombstone:
 		return false
 	}
 	return true
+}
+
+// takesForms says that the forms of a page are sent to the page itself.
+func (p page) takesForms() bool {
+	return p == pageAccess || p == pagePolicy || p == pageRequest
 }
 
 func (p page) methods() string {
 	switch {
 	case !p.readable():
 		return "POST"
-	case p == pageSignIn:
+	case p == pageSignIn, p.takesForms():
 		return "GET, HEAD, POST"
 	}
 	return "GET, HEAD"
@@ -115,7 +131,7 @@ func parse(path string) (request, error) {
 	case len(segs) == 1:
 		if p := map[string]page{
 			"sign-in": pageSignIn, "sign-out": pageSignOut, "theme": pageTheme, "sso": pageSSO,
-			"log": pageLog, "audit": pageAudit, "me": pageMe,
+			"log": pageLog, "audit": pageAudit, "me": pageMe, "health": pageHealth, "access": pageAccess, "requests": pageRequests, "alerts": pageAlerts,
 			"upstreams": pageUpstreams, "deployments": pageDeployments, "environments": pageEnvironments,
 			"projects": pageProjects, "advisories": pageAdvisories, "upgrades": pageUpgrades, "plan": pagePlan,
 			"agenda": pageAgenda, "calendar.ics": pageCalendar, "practice": pagePractice,
@@ -131,6 +147,21 @@ func parse(path string) (request, error) {
 	case segs[0] == "log" && len(segs) == 2:
 		if n, err := strconv.ParseUint(segs[1], 10, 53); err == nil {
 			return request{page: pageLeaf, index: int64(n)}, nil
+		}
+	case segs[0] == "audit" && len(segs) == 2:
+		if p := map[string]page{"export": pageExport, "refused": pageRefused}[segs[1]]; p != 0 {
+			return request{page: p}, nil
+		}
+		if n, err := strconv.ParseUint(segs[1], 10, 53); err == nil {
+			return request{page: pageRecord, index: int64(n)}, nil
+		}
+	case segs[0] == "access":
+		return request{page: pageAccess, project: strings.Join(segs[1:], "/")}, nil
+	case segs[0] == "policy":
+		return request{page: pagePolicy, project: strings.Join(segs[1:], "/")}, nil
+	case segs[0] == "requests" && len(segs) == 2:
+		if n, err := strconv.ParseUint(segs[1], 10, 53); err == nil {
+			return request{page: pageRequest, index: int64(n)}, nil
 		}
 	case segs[0] == "upstreams":
 		if p := map[string]page{"": pageUpstream, "versions": pageUpstreamVersions, "version": pageUpstreamVersion}[strings.Join(segs[2:], "/")]; p != 0 {
@@ -180,6 +211,10 @@ func parseProject(path string, segs []string) (request, error) {
 		req.page = pageYank
 	case len(rest) == 3 && rest[2] == "unyank":
 		req.page = pageUnyank
+	case len(rest) == 3 && rest[2] == "quarantine":
+		req.page = pageQuarantine
+	case len(rest) == 3 && rest[2] == "tombstone":
+		req.page = pageTombstone
 	}
 	if req.page == 0 {
 		return request{}, noPage(path)

@@ -78,6 +78,7 @@ type reviewView struct {
 	SignRefused string // why this reader has no form
 	Inputs      inputsView
 	SignURL     string
+	Shut        bool // the server takes no forms
 }
 
 type sideView struct {
@@ -259,7 +260,7 @@ func (d *Door) review(w http.ResponseWriter, r *http.Request, digest string, ref
 func (d *Door) reviewView(ctx context.Context, c release.Caller, f *frame, x *upgrade.Review, self, picked string, slot *calendar.Slot, ref refusal) *reviewView {
 	v := &reviewView{
 		Digest: shown(x.Digest, maxName), URL: reviewPath(f.Base, x.Digest), Made: moment{x.Made, f.Now.at}, State: stateOfReview(x.State), From: f.side(&x.From), To: f.side(&x.To),
-		Doubts: shownList(x.Doubts, maxEvidence), Deadline: f.due(x.Deadline), Inputs: f.inputs(&x.Inputs), SignURL: reviewPath(f.Base, x.Digest) + "/sign",
+		Doubts: shownList(x.Doubts, maxEvidence), Deadline: f.due(x.Deadline), Inputs: f.inputs(&x.Inputs), SignURL: reviewPath(f.Base, x.Digest) + "/sign", Shut: f.Closed(),
 	}
 	v.Verdict = advices[x.Verdict.Advice]
 	if v.Verdict.Advice == "" {

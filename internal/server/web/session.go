@@ -18,8 +18,9 @@ type signInPage struct {
 
 // formOf is the form with the base of its target.
 type formOf struct {
-	Base string
-	Form signInForm
+	Base   string
+	Form   signInForm
+	Closed bool // the server takes no forms, and so no sign-in, which is an event of the audit trail
 }
 
 // signInForm is what the form holds; it also stands on the page of a 401.
@@ -40,7 +41,7 @@ func (d *Door) signInPage(w http.ResponseWriter, r *http.Request) error {
 func (d *Door) showSignIn(w http.ResponseWriter, r *http.Request, status int, form signInForm) error {
 	form.Provider = d.provider()
 	p := &signInPage{frame: d.frameOf(r, "Sign in", navSignIn)}
-	p.SignInForm = formOf{p.Base, form}
+	p.SignInForm = formOf{p.Base, form, p.Closed()}
 	return d.render(w, r, status, "sign-in", p)
 }
 

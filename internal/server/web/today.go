@@ -280,8 +280,7 @@ func (p *todayPage) showOthers(g *gathered) {
 			break
 		}
 		res := rec.Event.Resource
-		id := strconv.FormatInt(rec.Index, 10)
-		at := p.Base + "/audit?" + url.Values{"action": {string(audit.RefusedOverwrite)}, "open": {id}}.Encode() + "#e" + id
+		at := eventPath(p.Base, rec.Index)
 		p.Rows = append(p.Rows, waitRow{
 			On: link{res.Project + "/" + chartVersion(res.Chart, res.Version), at}, Sub: "push by " + shown(who(rec), maxName), State: stateWord{Class: "bad", Icon: "lock", Word: "refused"},
 			Why: "Other bytes were offered for a released version. Nothing was changed.", Due: p.due(time.Time{}), WaitsFor: "somebody who asks why",
@@ -432,7 +431,7 @@ func (p *todayPage) changedRow(g *gathered) tallyRow {
 }
 
 func (p *todayPage) refusedRow(g *gathered) tallyRow {
-	row := tallyRow{Label: "Overwrites refused", Words: "in the last 24 h", URL: p.Base + "/audit?action=" + url.QueryEscape(string(audit.RefusedOverwrite))}
+	row := tallyRow{Label: "Overwrites refused", Words: "in the last 24 h", URL: p.Base + "/audit?event=" + url.QueryEscape(string(audit.RefusedOverwrite))}
 	if !g.auditor {
 		row.N, row.Unk, row.URL, row.Words = "not shown", true, "", "the audit trail of the server is for auditors"
 		return row

@@ -16,6 +16,7 @@ import (
 // provider has no password for a command line, so this is where one begins.
 type tokenForm struct {
 	Base    string
+	Closed  bool // the server takes no forms
 	Name    string
 	Choices []tokenChoice
 	Lives   []int // days

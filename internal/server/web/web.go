@@ -47,6 +47,8 @@ type Service interface {
 	// the audit trail should know.
 	LatestLeaves(ctx context.Context, c release.Caller, before int64, limit int) (newest int64, leaves [][]byte, err error)
 	Audit(ctx context.Context, c release.Caller, f release.AuditFilter) ([]release.AuditRecord, error)
+	Evidence
+	Protecting
 }
 
 // Watching is what the pages ask of the watch; *watch.Service satisfies it. The
@@ -70,6 +72,7 @@ type Watching interface {
 	// matched with today.
 	Behind(ctx context.Context, c audit.Caller, list ...watch.Deployment) ([]deployment.Row, error)
 	CompareEnvironments(ctx context.Context, c audit.Caller, a, b string) (deployment.Differences, error)
+	Alerting
 }
 
 // Config is what the pages need to know of the server.
@@ -79,6 +82,8 @@ type Config struct {
 	Watching Watching         // nil: there are no pages of upstreams and deployments
 	Judging  Judging          // nil: there are no pages of advisories, upgrades and plans
 	SignIn   SignIn           // nil: people sign in with a token or a password
+	Health   Health           // nil: there is no page of the server's health
+	Runbooks string           // URL of the folder of runbooks, with a slash at its end
 }
 
 // Door serves the web UI.
@@ -157,12 +162,26 @@ func (d *Door) Serve(w http.ResponseWriter, r *http.Request) error {
 		return d.leaf(w, r, req)
 	case pageAudit:
 		return d.audit(w, r)
+	case pageRecord:
+		return d.record(w, r, req)
+	case pageRefused:
+		return d.refusedCopy(w, r)
+	case pageHealth:
+		return d.health(w, r)
 	case pageMe:
 		return d.me(w, r)
+	}
+	if req.page >= pageAccess && req.page <= pageAlerts {
+		return d.protection(w, r, req)
 	}
 	if req.page >= pageAdvisories && req.page <= pagePractice {
 		return d.judgement(w, r, req)
 	}
+	return d.watched(w, r, req)
+}
+
+// watched serves the pages of upstreams and deployments.
+func (d *Door) watched(w http.ResponseWriter, r *http.Request, req request) error {
 	if d.cfg.Watching == nil {
 		return noPage(r.URL.Path)
 	}
@@ -188,8 +207,11 @@ func (d *Door) Serve(w http.ResponseWriter, r *http.Request) error {
 // post does what a form asks for.
 func (d *Door) post(w http.ResponseWriter, r *http.Request, req request) error {
 	most := int64(maxForm)
-	if req.page == pageSign {
+	switch req.page {
+	case pageSign:
 		most = maxSignForm
+	case pagePolicy:
+		most = maxPolicyForm
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, most)
 	switch req.page {
@@ -201,12 +223,16 @@ func (d *Door) post(w http.ResponseWriter, r *http.Request, req request) error {
 		return d.setTheme(w, r)
 	case pageMakeToken:
 		return d.makeToken(w, r)
+	case pageExport:
+		return d.exportAudit(w, r)
 	case pageYank:
 		return d.yank(w, r, req)
 	case pageUnyank:
 		return d.unyank(w, r, req)
 	case pageSign, pageAccept, pageDismiss:
 		return d.judge(w, r, req)
+	case pageAccess, pagePolicy, pageRequest, pageQuarantine, pageTombstone:
+		return d.protect(w, r, req)
 	}
 	return server.MethodNotAllowed(w, r, req.page.methods())
 }

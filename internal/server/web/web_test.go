@@ -24,7 +24,7 @@ import (
 
 func newDoor(t testing.TB, f *fakeService) *Door {
 	t.Helper()
-	cfg := Config{Version: "0.1.0", Now: func() time.Time { return now }}
+	cfg := Config{Version: "0.1.0", Now: func() time.Time { return now }, Health: f, Runbooks: "https://runbooks.example/"}
 	if f.watching != nil {
 		cfg.Watching = f.watching
 	}
@@ -64,19 +64,32 @@ func post(t testing.TB, f *fakeService, c release.Caller, path string, form url.
 
 var people = map[string]release.Caller{"nobody": nobody, "maintainer": maintainer, "reader": reader, "admin": admin, "manager": manager, "approver": approver}
 
-// TestPages runs testdata/pages.txt:
+// TestPages runs testdata/pages*.txt:
 //
 //	PERSON PATH STATUS        opens a page; every page is held to checkPage
 //	has SELECTOR [| WORDS]    an element fits, and has these words
 //	not SELECTOR [| WORDS]    none does
 func TestPages(t *testing.T) {
-	file, err := os.Open("testdata/pages.txt")
+	opened := map[string]bool{}
+	files, _ := filepath.Glob("testdata/pages*.txt")
+	for _, name := range files {
+		runPages(t, name, opened)
+	}
+	for p := pageHome; p <= pageMe; p++ {
+		if p.readable() && !opened[fmt.Sprint(p)] {
+			t.Errorf("no line opens page %d", p)
+		}
+	}
+}
+
+func runPages(t *testing.T, path string, opened map[string]bool) {
+	file, err := os.Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer file.Close()
+	script := filepath.Base(path)
 	f := newSample(t)
-	opened := map[string]bool{}
 	var doc *element
 	line := 0
 	for s := bufio.NewScanner(file); s.Scan(); {
@@ -93,36 +106,31 @@ func TestPages(t *testing.T) {
 				}
 			}
 			if (n > 0) != (word == "has") {
-				t.Errorf("pages.txt:%d: %d elements fit %s\n%s", line, n, rest, doc.one(t, "main").words())
+				t.Errorf("%s:%d: %d elements fit %s\n%s", script, line, n, rest, doc.one(t, "main").words())
 			}
 		default:
 			path, status, _ := strings.Cut(rest, " ")
 			c, ok := people[word]
 			if !ok {
-				t.Fatalf("pages.txt:%d: nobody is called %s", line, word)
+				t.Fatalf("%s:%d: nobody is called %s", script, line, word)
 			}
 			w := get(t, f, c, path)
 			if fmt.Sprint(w.Code) != status {
-				t.Errorf("pages.txt:%d: status %d, want %s", line, w.Code, status)
+				t.Errorf("%s:%d: status %d, want %s", script, line, w.Code, status)
 			}
 			doc = &element{}
 			if w.Body.Len() > 0 {
 				doc = parseHTML(t, w.Body.String())
-				t.Run(fmt.Sprintf("line %d", line), func(t *testing.T) { checkPage(t, doc) })
+				t.Run(fmt.Sprintf("%s line %d", script, line), func(t *testing.T) { checkPage(t, doc) })
 			}
 			if req, err := parse(strings.SplitN(path, "?", 2)[0]); err == nil {
 				opened[fmt.Sprint(req.page)] = true
 			}
 			for name, want := range map[string]string{"Content-Security-Policy": csp, "Cache-Control": "no-store"} {
 				if got := w.Header().Get(name); got != want {
-					t.Errorf("pages.txt:%d: header %s is %q", line, name, got)
+					t.Errorf("%s:%d: header %s is %q", script, line, name, got)
 				}
 			}
-		}
-	}
-	for p := pageHome; p <= pageMe; p++ {
-		if p.readable() && !opened[fmt.Sprint(p)] {
-			t.Errorf("no line opens page %d", p)
 		}
 	}
 }
@@ -130,14 +138,19 @@ func TestPages(t *testing.T) {
 // TestEveryTemplate: each file of templates is a page that some test renders.
 func TestEveryTemplate(t *testing.T) {
 	files, _ := filepath.Glob("templates/*.html")
-	script, err := os.ReadFile("testdata/pages.txt")
-	if err != nil {
-		t.Fatal(err)
+	var script []byte
+	scripts, _ := filepath.Glob("testdata/pages*.txt")
+	for _, name := range scripts {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		script = append(script, text...)
 	}
 	for _, file := range files {
 		name := strings.TrimSuffix(filepath.Base(file), ".html")
 		if name != "base" && !strings.HasPrefix(name, "parts") && !strings.Contains(string(script), "# page "+name+"\n") {
-			t.Errorf("testdata/pages.txt has no section for the page %s", name)
+			t.Errorf("testdata/pages*.txt has no section for the page %s", name)
 		}
 	}
 }

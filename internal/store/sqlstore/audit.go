@@ -2,9 +2,11 @@ package sqlstore
 
 import (
 	"context"
+	"fmt"
 	"strings"
 
 	"github.com/chartkeep/chartkeep/internal/audit"
+	"github.com/chartkeep/chartkeep/internal/problem"
 	"github.com/chartkeep/chartkeep/internal/release"
 	"github.com/chartkeep/chartkeep/internal/tlog"
 )
@@ -93,6 +95,36 @@ func scanAudit(r scanner) (rec release.AuditRecord, err error) {
 	rec.Event, err = audit.Decode(rec.Leaf)
 	rec.Event.Source = audit.Source{IP: ip, UserAgent: agent}
 	return rec, err
+}
+
+// ProveEvent implements release.AuditReader. Cost: that of Prove.
+func (s *Store) ProveEvent(ctx context.Context, index int64) (tlog.Proof, error) {
+	st := s.logs[auditLog].Load()
+	if st == nil || s.dialect.postgres {
+		var err error
+		if st, err = s.readHead(ctx, auditLog, s.queryRow); err != nil {
+			return tlog.Proof{}, err
+		}
+	}
+	if index < 0 || index >= st.size {
+		return tlog.Proof{}, problem.New(problem.NotFound, "log-range", "the audit log has no event %d", index)
+	}
+	var leaf []byte
+	if err := s.queryRow(ctx, "SELECT entry FROM leaf WHERE log = ? AND idx = ?", auditLog, index).Scan(&leaf); err != nil {
+		return tlog.Proof{}, fault("read leaf", err)
+	}
+	hashes, err := tlog.InclusionProof(st.size, index, st.edge, tiles{ctx, s, auditLog})
+	if err != nil {
+		return tlog.Proof{}, fmt.Errorf("prove event %d: %w", index, err)
+	}
+	return tlog.Proof{Index: index, Leaf: leaf, Hashes: hashes, Checkpoint: st.checkpoint}, nil
+}
+
+// Waiting counts the events that were not told yet, limit at most. Cost: as many
+// rows.
+func (s *Store) Waiting(ctx context.Context, limit int) (n int, err error) {
+	err = s.queryRow(ctx, "SELECT COUNT(*) FROM (SELECT 1 FROM outbox LIMIT ?) AS waiting", limit).Scan(&n)
+	return n, fault("count events to be told", err)
 }
 
 // Anchor implements release.Ledger. Cost: one leaf.

@@ -69,8 +69,14 @@ func (b *batch) lock() error {
 		row := func(ctx context.Context, query string, args ...any) scanner {
 			return b.w.row(ctx, query+b.store.dialect.forUpdate(), args...)
 		}
-		known := b.store.logs[log].Load()
-		st, err := b.store.readHead(b.ctx, log, row)
+		known := b.store.known(log)
+		var st *logState
+		var err error
+		if b.store.remote(log) {
+			st, err = b.store.readTail(b.ctx, row)
+		} else {
+			st, err = b.store.readHead(b.ctx, log, row)
+		}
 		if err != nil {
 			return err
 		}
@@ -319,7 +325,12 @@ func (b *batch) finish() error {
 		}
 		st := &logState{size: g.edge.Size(), time: g.time, root: g.edge.Root(), edge: g.edge}
 		var err error
-		if st.checkpoint = g.kept; g.kept == nil {
+		if st.checkpoint = g.kept; g.kept == nil && b.store.remote(log) {
+			if err := b.advance(g, st); err != nil {
+				return err
+			}
+			continue
+		} else if g.kept == nil {
 			if st.checkpoint, err = tlog.SignCheckpoint(b.store.origin(log), st.size, st.root, b.store.signers(log, b.clock)...); err != nil {
 				return fmt.Errorf("sign checkpoint: %w", err)
 			}
@@ -330,12 +341,26 @@ func (b *batch) finish() error {
 			return err
 		}
 		if n != 1 {
-			return problem.New(problem.Unavailable, "log-head", "another process moved the log at the same time; nothing was changed").
-				Suggest("repeat the request; if this goes on, see that one database is used by one kind of chartkeep alone")
+			return movedHead()
 		}
 		g.state = st
 	}
 	return nil
+}
+
+// advance moves a head whose checkpoint another process signs, after the commit.
+func (b *batch) advance(g *growth, st *logState) error {
+	n, err := b.w.exec(b.ctx, "UPDATE head SET size = ?, root = ?, time = ? WHERE log = ? AND size = ?", st.size, st.root[:], millis(st.time), g.log, g.base.size)
+	if err == nil && n != 1 {
+		err = movedHead()
+	}
+	g.state = st
+	return err
+}
+
+func movedHead() error {
+	return problem.New(problem.Unavailable, "log-head", "another process moved the log at the same time; nothing was changed").
+		Suggest("repeat the request; if this goes on, see that one database is used by one kind of chartkeep alone")
 }
 
 // writeGrowth inserts the leaves and tiles of a log that have no rows yet.
@@ -382,7 +407,12 @@ func (b *batch) updateProjects() error {
 func (b *batch) committed() {
 	for log := releaseLog; log <= auditLog; log++ {
 		if g := b.logs[log]; g != nil && g.state != nil {
-			b.store.logs[log].Store(g.state)
+			if b.store.remote(log) {
+				b.store.tail.Store(g.state)
+			}
+			if g.state.checkpoint != nil {
+				b.store.logs[log].Store(g.state)
+			}
 		}
 	}
 	if len(b.store.repositories)+len(b.repositories) > maxRepositories {
@@ -409,6 +439,9 @@ func (b *batch) committed() {
 // may be called when the batch is committed, by any goroutine.
 func (b *batch) prove(index int64, leaf []byte) (tlog.Proof, error) {
 	g := b.logs[releaseLog]
+	if g.state.checkpoint == nil { // it was signed with what another server added
+		return b.store.Prove(context.Background(), index)
+	}
 	hashes, err := g.edge.Prove(index, g.tiles)
 	if err != nil {
 		return tlog.Proof{}, fmt.Errorf("prove leaf %d: %w", index, err)

@@ -51,6 +51,9 @@ func (s *Store) LogHead(ctx context.Context, log custody.Log) (tlog.Checkpoint, 
 	if err := s.queryRow(ctx, "SELECT size, root, checkpoint FROM head WHERE log = ?", logOf(log)).Scan(&size, &root, &text); err != nil {
 		return tlog.Checkpoint{}, fault("read log head", err)
 	}
+	if s.remote(logOf(log)) {
+		return signedPart(s.config.Origin, size, tlog.Hash(root), text)
+	}
 	cp, err := tlog.ParseCheckpoint(text)
 	if err != nil {
 		return tlog.Checkpoint{}, fmt.Errorf("read log head: %w", err)
@@ -60,6 +63,13 @@ func (s *Store) LogHead(ctx context.Context, log custody.Log) (tlog.Checkpoint, 
 			With("signed", "%d leaves, root %x", cp.Size, cp.Root).With("stored", "%d leaves, root %x", size, root)
 	}
 	return cp, nil
+}
+
+// LogSize implements custody.Database. One look-up by key.
+func (s *Store) LogSize(ctx context.Context, log custody.Log) (int64, error) {
+	var size int64
+	err := s.queryRow(ctx, "SELECT size FROM head WHERE log = ?", logOf(log)).Scan(&size)
+	return size, fault("read log head", err)
 }
 
 // LogEdge implements custody.Database.

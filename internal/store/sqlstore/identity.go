@@ -2,6 +2,9 @@ package sqlstore
 
 import (
 	"context"
+	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/chartkeep/chartkeep/internal/access"
@@ -272,11 +275,118 @@ func (s *Store) Tokens(ctx context.Context, accountID string) ([]release.Token, 
 	return out, nil
 }
 
-// TouchTokens implements release.Identities. One row by key for each token.
-func (s *Store) TouchTokens(ctx context.Context, used map[string]time.Time) error {
-	return s.write(ctx, false, func(b *batch) error {
-		for id, at := range used {
-			if _, err := b.w.exec(b.ctx, "UPDATE token SET last_used = ? WHERE id = ? AND last_used < ?", millis(at), id, millis(at)); err != nil {
+// TouchTokens implements release.Identities. For each token one row by key, and
+// one for each address.
+func (s *Store) TouchTokens(ctx context.Context, used map[string]release.TokenUse, now time.Time) error {
+	return s.write(ctx, true, func(b *batch) error {
+		for _, id := range slices.Sorted(maps.Keys(used)) {
+			u := used[id]
+			if _, err := b.w.exec(b.ctx, "UPDATE token SET last_used = ? WHERE id = ? AND last_used < ?", millis(u.Last), id, millis(u.Last)); err != nil {
+				return err
+			}
+			for _, from := range u.From {
+				if err := b.usedFrom(id, from.Masked().String(), u.Last, now); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// maxTokenSources bounds the addresses that are kept of a token. The one that
+// was not used for longest goes, so it is told again when it comes back.
+const maxTokenSources = 64
+
+// usedFrom notes an address of a token, and records it when it is a new one of
+// a token that was used before.
+func (b *batch) usedFrom(id, network string, at, now time.Time) error {
+	n, err := b.w.exec(b.ctx, "UPDATE token_source SET last = ? WHERE token = ? AND network = ?", millis(at), id, network)
+	if err != nil || n > 0 {
+		return err
+	}
+	var account string
+	var personal bool
+	err = b.w.row(b.ctx, "SELECT account, personal = 1 FROM token WHERE id = ? AND ended = 0", id).Scan(&account, &personal)
+	if notFound(err) {
+		return nil // removed since, or a pipeline's
+	}
+	if err != nil {
+		return err
+	}
+	var known int
+	if err := b.w.row(b.ctx, "SELECT COUNT(*) FROM token_source WHERE token = ?", id).Scan(&known); err != nil {
+		return err
+	}
+	if known >= maxTokenSources {
+		if _, err := b.w.exec(b.ctx, "DELETE FROM token_source WHERE token = ? AND network = (SELECT network FROM token_source WHERE token = ? ORDER BY last, network LIMIT 1)", id, id); err != nil {
+			return err
+		}
+	}
+	if _, err := b.w.exec(b.ctx, "INSERT INTO token_source (token, network, first, last) VALUES (?, ?, ?, ?)", id, network, millis(at), millis(at)); err != nil {
+		return err
+	}
+	if known == 0 {
+		return nil
+	}
+	ev := tokenEvent(audit.TokenNewSource, id, account, personal, now)
+	ev.Source.IP = network
+	return b.record(ev)
+}
+
+// tokenEvent is an event of what a token did or became by itself.
+func tokenEvent(name audit.Name, id, account string, personal bool, now time.Time) audit.Event {
+	actor := audit.Actor{Kind: access.KindToken, ID: id, TokenID: id}
+	if personal {
+		actor.ID = account
+	}
+	return audit.Event{Time: now, Name: name, Actor: actor, Door: audit.DoorServer, Outcome: allowed, Detail: map[string]string{"token": id, "account": account}}
+}
+
+// endedTokens are told at once, so that a million that end together keep nobody
+// waiting.
+const endedTokens = 500
+
+// EndTokens implements release.Identities. It looks before it writes, by an
+// index of the tokens that have not ended: one probe when none has.
+func (s *Store) EndTokens(ctx context.Context, now time.Time) error {
+	var id string
+	err := s.queryRow(ctx, "SELECT id FROM token WHERE ended = 0 AND expires <= ? LIMIT 1", millis(now)).Scan(&id)
+	if notFound(err) {
+		return nil
+	}
+	if err != nil {
+		return fault("read ended tokens", err)
+	}
+	type ended struct {
+		id, account       string
+		personal, revoked bool
+		expires           int64
+	}
+	return s.write(ctx, true, func(b *batch) error {
+		var all []ended
+		err := b.each(fmt.Sprintf("SELECT id, account, personal = 1, revoked <> 0, expires FROM token WHERE ended = 0 AND expires <= ? ORDER BY expires, id LIMIT %d", endedTokens), func(r scanner) error {
+			var e ended
+			err := r.Scan(&e.id, &e.account, &e.personal, &e.revoked, &e.expires)
+			all = append(all, e)
+			return err
+		}, millis(now))
+		if err != nil {
+			return err
+		}
+		for _, e := range all {
+			if _, err := b.w.exec(b.ctx, "UPDATE token SET ended = expires WHERE id = ?", e.id); err != nil {
+				return err
+			}
+			if _, err := b.w.exec(b.ctx, "DELETE FROM token_source WHERE token = ?", e.id); err != nil {
+				return err
+			}
+			if e.revoked {
+				continue // its end was told then
+			}
+			ev := tokenEvent(audit.TokenExpired, e.id, e.account, e.personal, now)
+			ev.Detail["expired"] = fromMillis(e.expires).UTC().Format(time.RFC3339)
+			if err := b.record(ev); err != nil {
 				return err
 			}
 		}

@@ -317,23 +317,20 @@ func TestJudgeReconnect(t *testing.T) {
 	d := newPostgres(t)
 	s := d.open(t, nil)
 	db := d.behind(t)
-	stop := make(chan struct{})
 	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			select {
-			case <-stop:
-				return
-			case <-time.After(20 * time.Millisecond):
-				if _, err := db.Exec("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"); err != nil {
-					t.Error(err)
-					return
-				}
-			}
+	defer wg.Wait()
+	end := func() {
+		if _, err := db.Exec("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"); err != nil {
+			t.Error(err)
 		}
-	})
+	}
 	done, failures := 0, 0
 	for i := 0; i < 200 && (done < 30 || failures < 3); i++ {
+		// Under one operation, then not, and so for each of four: some find only
+		// connections that were ended before, some none of those.
+		if wg.Wait(); i%4 == 0 {
+			wg.Go(end)
+		}
 		key := fmt.Sprint("key-", i)
 		_, _, err := s.SyncExposures(t.Context(), key, []upgrade.Exposed{{Key: key}}, func(upgrade.Exposed) string { return "" }, someTime)
 		if err == nil {
@@ -354,9 +351,7 @@ func TestJudgeReconnect(t *testing.T) {
 			t.Fatalf("review %+v", r)
 		}
 	}
-	close(stop)
-	wg.Wait()
-	if done == 0 || failures == 0 {
+	if wg.Wait(); done == 0 || failures == 0 {
 		t.Fatalf("%d were done and %d failed: the test shows nothing", done, failures)
 	}
 	var n, signed int

@@ -47,7 +47,8 @@ func (s *Store) signers(log int, now time.Time) []note.Signer {
 }
 
 // openLogs makes the heads at the first start, and refuses a database whose
-// log has another name than the configuration.
+// log has another name than the configuration. The first head of a log whose key
+// is in another process waits for its signature like all that follow.
 func (s *Store) openLogs(ctx context.Context) error {
 	tx, err := s.writePool.BeginTx(ctx, nil)
 	if err != nil {
@@ -72,9 +73,11 @@ func (s *Store) openLogs(ctx context.Context) error {
 			return err
 		}
 		root := edge.Root()
-		checkpoint, err := tlog.SignCheckpoint(s.origin(log), 0, root, s.signers(log, time.Time{})...)
-		if err != nil {
-			return err
+		checkpoint := []byte{}
+		if !s.remote(log) {
+			if checkpoint, err = tlog.SignCheckpoint(s.origin(log), 0, root, s.signers(log, time.Time{})...); err != nil {
+				return err
+			}
 		}
 		if _, err := tx.ExecContext(ctx, q("INSERT INTO head (log, size, root, checkpoint, time) VALUES (?, 0, ?, ?, 0) ON CONFLICT DO NOTHING"),
 			log, root[:], checkpoint); err != nil {
@@ -90,11 +93,15 @@ func (s *Store) head(ctx context.Context) (*logState, error) {
 	if st := s.logs[releaseLog].Load(); st != nil && !s.dialect.postgres {
 		return st, nil
 	}
+	if s.remote(releaseLog) {
+		return s.readSigned(ctx)
+	}
 	return s.readHead(ctx, releaseLog, s.queryRow)
 }
 
-// readHead returns the state of a log. The edge is taken from memory when it
-// is of the same size, else read: at most 255 rows a level.
+// readHead returns the state of a log whose key this process has. The edge is
+// taken from memory when it is of the same size, else read: at most 255 rows a
+// level.
 func (s *Store) readHead(ctx context.Context, log int, row func(ctx context.Context, query string, args ...any) scanner) (*logState, error) {
 	st := &logState{}
 	var root []byte
@@ -224,6 +231,10 @@ func (s *Store) LogInfo(ctx context.Context) (release.LogInfo, error) {
 	if err != nil {
 		return release.LogInfo{}, err
 	}
+	if st.checkpoint == nil {
+		return release.LogInfo{}, problem.New(problem.Unavailable, RuleSigner, "the signer of the log has not signed anything yet").
+			Suggest("the operator sees why with: chartkeep doctor")
+	}
 	return release.LogInfo{
 		Origin: s.config.Origin, Size: st.size, Root: base64.StdEncoding.EncodeToString(st.root[:]),
 		Time: st.time, VerifierKey: s.config.VerifierKey, Checkpoint: st.checkpoint,
@@ -286,6 +297,20 @@ func (s *Store) Entries(ctx context.Context, n int64, width int) ([][]byte, erro
 
 // Leaf implements release.LogReader. One look-up by key.
 func (s *Store) Leaf(ctx context.Context, index int64) ([]byte, error) {
+	if s.remote(releaseLog) {
+		st, err := s.head(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if index >= st.size {
+			return nil, s.beyondSigned(ctx, index, st)
+		}
+	}
+	return s.leaf(ctx, index)
+}
+
+// leaf reads a leaf of the release log, signed or not.
+func (s *Store) leaf(ctx context.Context, index int64) ([]byte, error) {
 	var b []byte
 	err := s.queryRow(ctx, "SELECT entry FROM leaf WHERE log = ? AND idx = ?", releaseLog, index).Scan(&b)
 	if notFound(err) {
@@ -307,7 +332,7 @@ func (s *Store) Prove(ctx context.Context, index int64) (tlog.Proof, error) {
 		return tlog.Proof{}, err
 	}
 	if index < 0 || index >= st.size {
-		return tlog.Proof{}, beyondTree(st.size)
+		return tlog.Proof{}, s.beyondSigned(ctx, index, st)
 	}
 	leaf, err := s.Leaf(ctx, index)
 	if err != nil {

@@ -157,6 +157,9 @@ func (b *batch) exchange(x *release.Exchange) (got release.Exchanged, refusal, e
 		got.Token.ID, id.Publisher, id.Issuer, id.Subject, id.Source.URL, id.Source.Commit, millis(got.Token.Expires)); err != nil {
 		return got, nil, err
 	}
+	if _, err := b.w.exec(b.ctx, "UPDATE token SET ended = expires WHERE id = ?", got.Token.ID); err != nil {
+		return got, nil, err
+	}
 	if _, err := b.w.exec(b.ctx, "UPDATE publisher SET last_used = ? WHERE id = ? AND last_used < ?", millis(x.Now), id.Publisher, millis(x.Now)); err != nil {
 		return got, nil, err
 	}

@@ -284,7 +284,8 @@ func (b *batch) weaken(r *release.Request, x requestRow, now time.Time) error {
 	if len(after.WeakerThan(p.Policy)) == 0 {
 		change = tlog.PolicyStricter // such as taking a signer out
 	}
-	if err := b.setPolicy(p, after, change, x.requester, x.decider, now); err != nil {
+	leaf, err := b.setPolicy(p, after, change, x.requester, x.decider, now)
+	if err != nil {
 		return err
 	}
 	if _, err := b.w.exec(b.ctx, "UPDATE request SET state = ?, due = 0, effective = ? WHERE id = ?", string(release.RequestDone), millis(now), r.ID); err != nil {
@@ -295,19 +296,20 @@ func (b *batch) weaken(r *release.Request, x requestRow, now time.Time) error {
 		ev.Name = audit.PolicyChanged
 	}
 	ev.Resource, ev.Before, ev.After, ev.Detail = requestResource(r), r.Before, r.After, requestDetail(r)
-	ev.Detail["requester"], ev.Detail["approver"] = r.Requester, r.Decider
+	ev.Detail["requester"], ev.Detail["approver"], ev.Detail[audit.DetailLeaf] = r.Requester, r.Decider, leaf
 	return b.record(ev)
 }
 
-// setPolicy gives a project another policy, with its leaf.
-func (b *batch) setPolicy(p *batchProject, after release.Policy, change string, requester, approver tlog.Identity, now time.Time) error {
+// setPolicy gives a project another policy, with its leaf, and returns the
+// leaf's index for the event.
+func (b *batch) setPolicy(p *batchProject, after release.Policy, change string, requester, approver tlog.Identity, now time.Time) (string, error) {
 	before := p.PolicyDigest
 	p.Policy, p.PolicyDigest = after, release.PolicyDigest(after)
 	b.change(p)
-	_, err := b.appendLeaf(tlog.Policy{
+	leaf, err := b.appendLeaf(tlog.Policy{
 		Project: p.Name, Before: before, After: p.PolicyDigest, Change: change, Requester: requester, Approver: approver, Time: b.time(now),
 	})
-	return err
+	return strconv.FormatInt(leaf, 10), err
 }
 
 // SetProject implements release.Protection. Cost: one row by key, and one look
@@ -361,11 +363,13 @@ func (b *batch) updateProject(p *batchProject, u *release.ProjectUpdate, ev audi
 	ev.Outcome, ev.Resource = allowed, audit.Resource{Project: p.Name}
 	if u.PolicyChange != "" {
 		before := p.PolicyDigest
-		if err := b.setPolicy(p, u.Project.Policy, u.PolicyChange, identity(ev.Actor), tlog.Identity{}, now); err != nil {
+		leaf, err := b.setPolicy(p, u.Project.Policy, u.PolicyChange, identity(ev.Actor), tlog.Identity{}, now)
+		if err != nil {
 			return err
 		}
 		changed := ev
 		changed.Name, changed.Before, changed.After = audit.PolicyChanged, before, p.PolicyDigest
+		changed.Detail = map[string]string{audit.DetailLeaf: leaf}
 		if err := b.record(changed); err != nil {
 			return err
 		}

@@ -25,6 +25,7 @@ type operation struct {
 	ctx     context.Context
 	run     func(*batch) error
 	durable bool
+	leaves  bool // run added leaves to the release log
 	done    chan error
 }
 
@@ -88,11 +89,16 @@ func (q *sequencer) close() {
 func (q *sequencer) loop() {
 	defer close(q.idle)
 	ops := make([]*operation, 0, maxBatch)
+	tick, stop := q.store.signTicks()
+	defer stop()
 	for {
 		ops = ops[:0]
 		select {
 		case op := <-q.queue:
 			ops = append(ops, op)
+		case <-tick:
+			_ = q.store.settle() // what was left unsigned; the error is kept
+			continue
 		case <-q.quit:
 			for { // what was queued before the end is still done
 				if ops = q.gather(ops[:0]); len(ops) == 0 {
@@ -137,7 +143,7 @@ func (q *sequencer) commit(ops []*operation) {
 		return
 	}
 	stage, err := q.try(live)
-	for again := 0; again < maxRepeats && collided(err); again++ {
+	for again := 0; again < maxRepeats && stage != signing && collided(err); again++ {
 		stage, err = q.try(live)
 	}
 	if half := len(live) / 2; err != nil && stage == running && half > 0 {
@@ -146,6 +152,10 @@ func (q *sequencer) commit(ops []*operation) {
 		return
 	}
 	for _, op := range live {
+		if stage == signing && !op.leaves {
+			op.done <- nil // it was committed, and there is nothing to sign of it
+			continue
+		}
 		op.done <- err
 	}
 }
@@ -162,6 +172,7 @@ const (
 	beginning  stage = iota // nothing was run yet
 	running                 // operations were run, and all of it was undone
 	committing              // whether it happened is not known
+	signing                 // it happened, and the log's signer has not signed it
 )
 
 // try runs operations in one transaction.
@@ -169,12 +180,17 @@ func (q *sequencer) try(ops []*operation) (at stage, err error) {
 	s := q.store
 	// Not the operations' contexts: one client that hangs up must not undo
 	// the others' work.
-	ctx, cancel := s.patience()
-	defer cancel()
 	durable := false
 	for _, op := range ops {
 		durable = durable || op.durable
 	}
+	if durable {
+		if err := s.ready(); err != nil {
+			return beginning, err
+		}
+	}
+	ctx, cancel := s.patience()
+	defer cancel()
 	w, err := s.beginWriter(ctx, durable)
 	if err != nil {
 		return beginning, err
@@ -184,7 +200,7 @@ func (q *sequencer) try(ops []*operation) (at stage, err error) {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("operation panicked: %v\n%s", r, debug.Stack())
 		}
-		if err != nil {
+		if err != nil && at != signing {
 			if _, rerr := w.exec(context.WithoutCancel(ctx), "ROLLBACK"); rerr != nil {
 				s.closeWriter()
 			}
@@ -200,9 +216,11 @@ func (q *sequencer) try(ops []*operation) (at stage, err error) {
 	}
 	at = running
 	for _, op := range ops {
+		before := b.size()
 		if err := op.run(b); err != nil {
 			return at, fault("write", err)
 		}
+		op.leaves = b.size() > before
 	}
 	if err := b.finish(); err != nil {
 		return at, fault("write", err)
@@ -212,6 +230,9 @@ func (q *sequencer) try(ops []*operation) (at stage, err error) {
 		return at, unknownOutcome(err)
 	}
 	b.committed()
+	if err := b.sign(); err != nil {
+		return signing, err
+	}
 	return at, nil
 }
 

@@ -61,6 +61,10 @@ type Config struct {
 	OldSigner      note.Signer
 	OldVerifierKey string
 	OldUntil       time.Time
+	// Remote signs the heads of the release log in Signer's place; nil is
+	// Signer. It needs VerifierKey. A database whose log was signed so is always
+	// opened with one.
+	Remote HeadSigner
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 }
@@ -77,13 +81,18 @@ type Store struct {
 	repositories map[string]int64
 	seq          *sequencer
 	logs         [auditLog + 1]atomic.Pointer[logState]
-	cosigned     atomic.Pointer[release.Cosigned]
-	verifiers    [auditLog + 1]note.Verifiers // nil: what the tables say of a head is believed
-	projects     projectCache
-	memos        memos
-	readers      sync.Map     // query text -> *sql.Stmt of readPool
-	anchored     atomic.Int64 // size of the audit log when it was last anchored
-	closeOnce    sync.Once
+	// tail is all that is committed of a release log that another process
+	// signs; logs has what is signed of it. signerDown is why it was not.
+	tail       atomic.Pointer[logState]
+	signerDown atomic.Pointer[down]
+	heard      bool // the signer has answered; owned by the sequencer
+	cosigned   atomic.Pointer[release.Cosigned]
+	verifiers  [auditLog + 1]note.Verifiers // nil: what the tables say of a head is believed
+	projects   projectCache
+	memos      memos
+	readers    sync.Map     // query text -> *sql.Stmt of readPool
+	anchored   atomic.Int64 // size of the audit log when it was last anchored
+	closeOnce  sync.Once
 
 	frozen    atomic.Pointer[problem.Error] // set once: nothing is written any more
 	frozenC   chan struct{}                 // closed then
@@ -115,6 +124,10 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err := s.openLogs(ctx); err != nil {
 		s.closePools()
 		return nil, fault("open log", err)
+	}
+	if err := s.settle(); err != nil && problem.KindOf(err) != problem.Unavailable {
+		s.closePools()
+		return nil, fault("sign log", err)
 	}
 	s.seq = newSequencer(s)
 	return s, nil

@@ -2,11 +2,13 @@ package sqlstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/chartkeep/chartkeep/internal/audit"
+	"github.com/chartkeep/chartkeep/internal/custody"
 	"github.com/chartkeep/chartkeep/internal/problem"
 	"github.com/chartkeep/chartkeep/internal/release"
 	"github.com/chartkeep/chartkeep/internal/tlog"
@@ -21,6 +23,11 @@ func (s *Store) StoredHead(ctx context.Context, log release.LogName) (release.St
 		return h, problem.New(problem.NotFound, "log-head", "the %s has no head", log)
 	}
 	copy(h.Root[:], root)
+	if err == nil && s.remote(int(log)) {
+		// What waits for its signature is not examined yet.
+		cp, err := signedPart(s.origin(releaseLog), h.Size, h.Root, h.Checkpoint)
+		return release.StoredHead{Size: cp.Size, Root: cp.Root, Checkpoint: cp.Note}, err
+	}
 	return h, fault("read log head", err)
 }
 
@@ -110,6 +117,12 @@ func (s *Store) StoredManifest(ctx context.Context, repository, digest string) (
 // StoredStrays implements release.Stored. Cost: limit rows at the ends of the
 // primary key.
 func (s *Store) StoredStrays(ctx context.Context, size int64, limit int) ([]release.Release, error) {
+	if s.remote(releaseLog) { // what waits for its signature has a leaf
+		var err error
+		if size, err = s.LogSize(ctx, custody.Releases); err != nil {
+			return nil, err
+		}
+	}
 	var out []release.Release
 	err := s.query(ctx, selectRelease+"(r.id < 0 OR r.id >= ?) ORDER BY r.id LIMIT ?", func(row scanner) error {
 		r, err := scanRelease(row)
@@ -165,6 +178,9 @@ func (s *Store) LateProvenance(ctx context.Context, releaseID int64) (int64, err
 func (s *Store) openVerifiers() error {
 	for log, key := range map[int]string{releaseLog: s.config.VerifierKey, auditLog: s.config.AuditVerifierKey} {
 		if key == "" {
+			if s.remote(log) && s.config.Remote != NotAsked {
+				return errors.New("a log that another process signs is opened without its verifier key")
+			}
 			continue
 		}
 		v, err := tlog.NewVerifier(key)

@@ -1,6 +1,9 @@
 package storetest
 
 import (
+	"fmt"
+	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/chartkeep/chartkeep/internal/access"
@@ -123,8 +126,8 @@ func tokens(l *ledger) {
 		l.Fatalf("accounts have %v", list)
 	}
 
-	l.ok(l.TouchTokens(ctx, map[string]time.Time{"tok-1": start.Add(time.Minute), "tok-9": start}))
-	l.ok(l.TouchTokens(ctx, map[string]time.Time{"tok-1": start})) // older news
+	l.ok(l.TouchTokens(ctx, map[string]release.TokenUse{"tok-1": {Last: start.Add(time.Minute)}, "tok-9": {Last: start}}, start))
+	l.ok(l.TouchTokens(ctx, map[string]release.TokenUse{"tok-1": {Last: start}}, start)) // older news
 	token.LastUsed = start.Add(time.Minute)
 	for account, want := range map[string][]release.Token{"": {token}, "usr-1": {token}, "usr-2": nil} {
 		got, err := l.Tokens(ctx, account)
@@ -157,4 +160,72 @@ func tokens(l *ledger) {
 		l.Fatalf("credential %+v", cred)
 	}
 	l.refused(l.RevokeToken(ctx, "tok-1", named(audit.TokenRevoked), start), problem.NotFound, "valid token")
+}
+
+// tokenUse is what the audit log is told of tokens by themselves.
+func tokenUse(l *ledger) {
+	ctx := l.Context()
+	l.account("usr-1", "alice")
+	token := release.Token{ID: "tok-1", Name: "ci", Account: "alice", AccountID: "usr-1", Created: start, Expires: start.Add(time.Hour)}
+	l.ok(l.CreateToken(ctx, token, [32]byte{1}, named(audit.TokenCreated), start))
+	own := release.Token{ID: "tok-2", Name: "laptop", Account: "alice", AccountID: "usr-1", Personal: true, Created: start, Expires: start.Add(2 * time.Hour)}
+	l.ok(l.CreateToken(ctx, own, [32]byte{2}, named(audit.TokenCreated), start))
+	gone := release.Token{ID: "tok-3", Account: "alice", AccountID: "usr-1", Created: start, Expires: start.Add(time.Hour)}
+	l.ok(l.CreateToken(ctx, gone, [32]byte{3}, named(audit.TokenCreated), start))
+	l.ok(l.RevokeToken(ctx, "tok-3", named(audit.TokenRevoked), start))
+
+	at := start
+	use := func(id string, from ...string) {
+		at = at.Add(time.Second)
+		u := release.TokenUse{Last: at}
+		for _, s := range from {
+			u.From = append(u.From, netip.MustParsePrefix(s))
+		}
+		l.ok(l.TouchTokens(ctx, map[string]release.TokenUse{id: u}, at))
+	}
+	told := func(name audit.Name, want ...string) {
+		l.Helper()
+		var got []string
+		for _, r := range l.audited(release.AuditFilter{Action: string(name), Limit: 1000}) {
+			ev := r.Event
+			got = append(got, ev.Detail["token"]+" "+string(ev.Actor.Kind)+" "+ev.Actor.ID+" "+ev.Source.IP+ev.Detail["expired"])
+		}
+		slices.Sort(got)
+		l.same(string(name), got, want)
+	}
+	use("tok-1", "192.0.2.1/32")
+	use("tok-1", "192.0.2.1/32")
+	use("tok-1") // from an address that is not known
+	use("tok-2", "2001:db8::/64")
+	use("tok-9", "192.0.2.9/32") // there is none
+	told(audit.TokenNewSource)
+	use("tok-1", "192.0.2.1/32", "192.0.2.2/32")
+	use("tok-2", "2001:db8:0:1::/64")
+	use("tok-1", "192.0.2.2/32")
+	two := []string{"tok-1 token tok-1 192.0.2.2/32", "tok-2 token usr-1 2001:db8:0:1::/64"}
+	told(audit.TokenNewSource, two...)
+
+	// The one of 64 that was not used for longest is forgotten.
+	for i := range 62 {
+		use("tok-2", fmt.Sprintf("198.51.100.%d/32", i))
+	}
+	use("tok-2", "2001:db8::/64", "203.0.113.1/32")
+	n := len(l.audited(release.AuditFilter{Action: string(audit.TokenNewSource), Limit: 1000}))
+	use("tok-2", "2001:db8::/64", "203.0.113.1/32", "198.51.100.0/32")
+	if again := len(l.audited(release.AuditFilter{Action: string(audit.TokenNewSource), Limit: 1000})); again != n {
+		l.Fatalf("%d new addresses of some that are known", again-n)
+	}
+	use("tok-2", "2001:db8:0:1::/64")
+	if again := len(l.audited(release.AuditFilter{Action: string(audit.TokenNewSource), Limit: 1000})); again != n+1 {
+		l.Fatal("an address that was forgotten is not told again")
+	}
+
+	l.ok(l.EndTokens(ctx, start.Add(time.Hour-time.Second)))
+	told(audit.TokenExpired)
+	for range 2 { // each once, and not those that were revoked
+		l.ok(l.EndTokens(ctx, start.Add(time.Hour)))
+		told(audit.TokenExpired, "tok-1 token tok-1 2026-05-06T08:08:09Z")
+	}
+	l.ok(l.EndTokens(ctx, start.Add(3*time.Hour)))
+	told(audit.TokenExpired, "tok-1 token tok-1 2026-05-06T08:08:09Z", "tok-2 token usr-1 2026-05-06T09:08:09Z")
 }

@@ -115,6 +115,7 @@ func Ledger(t *testing.T, place func(t *testing.T) OpenLedger) {
 		{"accounts", accounts},
 		{"grants", grants},
 		{"tokens", tokens},
+		{"token use", tokenUse},
 		{"publishers", publishers},
 		{"exchange of identity tokens", exchanges},
 		{"exchanges forget what has ended", exchangesForget},
