@@ -415,11 +415,11 @@ func TestSays(t *testing.T) {
 		tombstone(6, "a/db@3.0.0", ann, bob), attach(4, "b/c/web@1.0.0", "prov"), raw{text: "x"}, raw{text: "chartkeep/yank/v1\n"},
 	})
 	for ref, want := range map[string]history.Release{
-		"a/web@1.0.0":   {Index: 2, Archive: sum("b0"), Provenance: true},
-		"a/web@1.0.1+x": {Index: 3, Archive: sum("b0"), Yanked: true},
-		"b/c/web@1.0.0": {Index: 4, Archive: sum("b0"), Legacy: true, Provenance: true},
-		"a/db@2.0.0":    {Index: 5, Archive: sum("b0"), Quarantined: true, Confirmed: true},
-		"a/db@3.0.0":    {Index: 6, Archive: sum("b0"), Tombstoned: true},
+		"a/web@1.0.0":   {Index: 2, Changed: 2, Archive: sum("b0"), Provenance: true},
+		"a/web@1.0.1+x": {Index: 3, Changed: 7, Archive: sum("b0"), Yanked: true},
+		"b/c/web@1.0.0": {Index: 4, Changed: 4, Archive: sum("b0"), Legacy: true, Provenance: true},
+		"a/db@2.0.0":    {Index: 5, Changed: 9, Archive: sum("b0"), Quarantined: true, Confirmed: true},
+		"a/db@3.0.0":    {Index: 6, Changed: 10, Archive: sum("b0"), Tombstoned: true},
 	} {
 		p, c, v := split(ref)
 		got, ok := r.Release(p, c, v)
