@@ -223,7 +223,7 @@ func (a *app) root() *cobra.Command {
 		{"judge", "Judge what it means, and plan:", []*cobra.Command{
 			a.statusCommand(), a.advisoryCommands(), a.explainCommand(), a.reviewCommands(), a.planCommands(), a.upgradeCommands(), a.waiverCommands(),
 			a.windowCommands(), a.decisionCommands(), a.trackerCommands(), a.ticketCommands(), a.practiceCommand()}},
-		{"records", "Read its records:", []*cobra.Command{a.logCommands(), a.signerCommands(), a.witnessCommands(), a.monitorCommand(), a.auditCommands(), a.scrubCommands()}},
+		{"records", "Read its records:", []*cobra.Command{a.logCommands(), a.witnessCommands(), a.monitorCommand(), a.auditCommands(), a.scrubCommands()}},
 	} {
 		if len(part.commands) == 0 {
 			continue

@@ -78,7 +78,7 @@ func (o *serveOptions) load(environ []string) (daemon.Config, error) {
 }
 
 func (a *app) serverCommands() []*cobra.Command {
-	return []*cobra.Command{a.serveCommand(), a.initCommand(), a.doctorCommand(), a.fsckCommand(), a.backupCommand(), a.restoreCommand()}
+	return []*cobra.Command{a.serveCommand(), a.initCommand(), a.doctorCommand(), a.fsckCommand(), a.backupCommand(), a.restoreCommand(), a.signerCommands()}
 }
 
 func (a *app) serveCommand() *cobra.Command {

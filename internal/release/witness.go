@@ -398,7 +398,7 @@ func (w *witnessing) ask(ctx context.Context, d *desk, r *round) {
 		st, event = outcome(st, d, known, now, err)
 		return st, event
 	}
-	if err := w.s.store.SetWitnessState(ctx, d.VerifierKey, now, change); err != nil {
+	if err := w.s.store.SetWitnessState(ctx, d.VerifierKey, now, change); err != nil && ctx.Err() == nil {
 		w.s.log.ErrorContext(ctx, "note what a witness answered", "witness", d.Name, "error", err)
 	}
 	w.mu.Lock()

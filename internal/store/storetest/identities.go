@@ -10,6 +10,7 @@ import (
 	"github.com/chartkeep/chartkeep/internal/audit"
 	"github.com/chartkeep/chartkeep/internal/problem"
 	"github.com/chartkeep/chartkeep/internal/release"
+	"github.com/chartkeep/chartkeep/internal/tlog"
 )
 
 func (l *ledger) account(id, name string) release.Account {
@@ -228,4 +229,77 @@ func tokenUse(l *ledger) {
 	}
 	l.ok(l.EndTokens(ctx, start.Add(3*time.Hour)))
 	told(audit.TokenExpired, "tok-1 token tok-1 2026-05-06T08:08:09Z", "tok-2 token usr-1 2026-05-06T09:08:09Z")
+}
+
+// holders lists who may do what, a page at a time.
+func holders(l *ledger) {
+	ctx := l.Context()
+	l.account("usr-1", "alice")
+	l.account("usr-2", "Bob")
+	end := start.Add(time.Hour)
+	l.ok(l.AddGrant(ctx, "usr-1", access.Grant{ID: "grn-1", Role: access.RoleMaintainer, Project: "team-a/web"}, named(audit.RoleGranted), start))
+	l.ok(l.AddGrant(ctx, "usr-1", access.Grant{ID: "grn-2", Role: access.RoleReader, Project: "other"}, named(audit.RoleGranted), start))
+	l.ok(l.AddGrant(ctx, "usr-2", access.Grant{ID: "grn-3", Role: access.RoleProjectOwner, Project: "team-a/*"}, named(audit.RoleGranted), start))
+	l.ok(l.AddGrant(ctx, release.GroupPrefix+"ops", access.Grant{ID: "grn-4", Role: access.RoleReader, Project: "*"}, named(audit.RoleGranted), start))
+	l.ok(l.SetAccountDisabled(ctx, "usr-2", true, named(audit.AccountRemoved), start))
+	for i, expires := range []time.Time{end, start, end} { // the second has ended, the third is revoked
+		id := fmt.Sprint("tok-", i)
+		l.ok(l.CreateToken(ctx, release.Token{ID: id, Name: "ci", Account: "alice", AccountID: "usr-1", Created: start, Expires: expires,
+			Grants: []access.Grant{{ID: "grt-" + id, Role: access.RolePublisher, Project: "team-a/web"}}}, [32]byte{byte(i)}, named(audit.TokenCreated), start))
+	}
+	l.ok(l.RevokeToken(ctx, "tok-2", named(audit.TokenRevoked), start))
+	for _, c := range []struct {
+		what string
+		f    release.HolderFilter
+		want []string
+	}{
+		{"of a project", release.HolderFilter{Project: "team-a/web"}, []string{"Bob grn-3 true", "alice grn-1 false", "group:ops grn-4 false"}},
+		{"of all", release.HolderFilter{}, []string{"Bob grn-3 true", "alice grn-1 false", "alice grn-2 false", "group:ops grn-4 false"}},
+		{"of another", release.HolderFilter{Project: "team-b"}, []string{"group:ops grn-4 false"}},
+		{"tokens", release.HolderFilter{Project: "team-a/web", Tokens: true}, []string{"ci grt-tok-0 false"}},
+		{"tokens of another", release.HolderFilter{Project: "other", Tokens: true}, nil},
+	} {
+		var got []string
+		for f := c.f; ; {
+			f.Limit = 2
+			page, err := l.Holders(ctx, f, start.Add(time.Minute))
+			l.ok(err)
+			for _, h := range page {
+				got = append(got, fmt.Sprint(h.Name, " ", h.Grant.ID, " ", h.Disabled))
+				if f.AfterName, f.AfterID = h.Name, h.Grant.ID; !h.Given.Equal(start) || (h.Token != nil) != f.Tokens {
+					l.Fatalf("%s: %+v", c.what, h)
+				}
+			}
+			if len(page) < f.Limit {
+				break
+			}
+		}
+		l.same("holders "+c.what, got, c.want)
+	}
+}
+
+// proveEvents proves events of the audit log.
+func proveEvents(l *ledger) {
+	ctx := l.Context()
+	for i := range 260 { // more than a tile
+		l.account(fmt.Sprint("usr-", i), fmt.Sprint("user-", i))
+	}
+	all := l.audited(release.AuditFilter{Oldest: true, Limit: release.MaxAuditPage})
+	for _, i := range []int{0, 1, 255, 256, len(all) - 1} {
+		if i >= len(all) {
+			l.Fatalf("there are %d events", len(all))
+		}
+		p, err := l.ProveEvent(ctx, int64(i))
+		l.ok(err)
+		cp, err := tlog.ParseCheckpoint(p.Checkpoint)
+		l.ok(err)
+		l.ok(tlog.VerifyInclusion(cp.Root, cp.Size, int64(i), tlog.LeafHash(p.Leaf), p.Hashes))
+		if string(p.Leaf) != string(all[i].Leaf) {
+			l.Fatalf("event %d is proven with the leaf of another", i)
+		}
+	}
+	for _, i := range []int64{-1, int64(len(all)), 1 << 40} {
+		_, err := l.ProveEvent(ctx, i)
+		l.refused(err, problem.NotFound, "log-range")
+	}
 }

@@ -116,6 +116,8 @@ func Ledger(t *testing.T, place func(t *testing.T) OpenLedger) {
 		{"grants", grants},
 		{"tokens", tokens},
 		{"token use", tokenUse},
+		{"holders", holders},
+		{"prove events", proveEvents},
 		{"publishers", publishers},
 		{"exchange of identity tokens", exchanges},
 		{"exchanges forget what has ended", exchangesForget},
