@@ -15,6 +15,7 @@ import (
 
 	"github.com/chartkeep/chartkeep/internal/access"
 	"github.com/chartkeep/chartkeep/internal/audit"
+	"github.com/chartkeep/chartkeep/internal/durable"
 )
 
 // fileSettings has the digest of each setting of the last start. It lies in the
@@ -50,7 +51,7 @@ func (d *Daemon) noteSettings(ctx context.Context) error {
 		return nil // at the first start that can write
 	}
 	now := d.settingDigests(ReadBuild().Version)
-	text, err := readLimited(d.folder.file(fileSettings), 64<<10)
+	text, err := durable.Read(d.folder.file(fileSettings), 64<<10)
 	var before map[string]string
 	if err == nil {
 		err = json.Unmarshal(text, &before)
@@ -79,5 +80,5 @@ func (d *Daemon) noteSettings(ctx context.Context) error {
 	if text, err = json.Marshal(now); err != nil {
 		return err
 	}
-	return d.folder.replace(fileSettings, string(text)+"\n", 0o600)
+	return durable.Replace(d.folder.file(fileSettings), append(text, '\n'), 0o600)
 }

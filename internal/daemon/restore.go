@@ -21,6 +21,7 @@ import (
 	"github.com/chartkeep/chartkeep/internal/audit"
 	"github.com/chartkeep/chartkeep/internal/custody"
 	"github.com/chartkeep/chartkeep/internal/digest"
+	"github.com/chartkeep/chartkeep/internal/durable"
 	"github.com/chartkeep/chartkeep/internal/problem"
 	"github.com/chartkeep/chartkeep/internal/store/blob"
 	"github.com/chartkeep/chartkeep/internal/store/sqlstore"
@@ -112,7 +113,7 @@ func (r *restore) open() error {
 	if err != nil {
 		return err
 	}
-	data, err := readLimited(filepath.Join(r.opt.From, custody.BackupSnapshots, id, custody.BackupManifest), custody.MaxManifest)
+	data, err := durable.Read(filepath.Join(r.opt.From, custody.BackupSnapshots, id, custody.BackupManifest), custody.MaxManifest)
 	if err != nil {
 		return problem.New(problem.Invalid, "backup-manifest", "the backup %s cannot be read: %v", id, err)
 	}
@@ -131,7 +132,7 @@ func (r *restore) open() error {
 		if !slices.Contains(publicKeys, name) && !slices.Contains(privateKeys, name) {
 			return problem.New(problem.Invalid, "backup-manifest", "the backup has a key file %q, which no data folder has", name)
 		}
-		text, err := readLimited(r.path(custody.BackupKeys, name), 64<<10)
+		text, err := durable.Read(r.path(custody.BackupKeys, name), 64<<10)
 		if err != nil {
 			return fmt.Errorf("read backup: %w", err)
 		}
@@ -161,7 +162,7 @@ func (r *restore) trust() error {
 	k := &keys{}
 	for name, into := range map[string]*string{fileVerifier: &k.verifier, fileAuditVerifier: &k.auditVerifier} {
 		*into = strings.TrimSpace(r.keys[name])
-		held, err := readLimited(filepath.Join(r.cfg.Data, name), 64<<10)
+		held, err := durable.Read(filepath.Join(r.cfg.Data, name), 64<<10)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -183,7 +184,7 @@ func (r *restore) trust() error {
 	if r.opt.Checkpoint == "" {
 		return nil
 	}
-	text, err := readLimited(r.opt.Checkpoint, tlog.MaxCheckpoint)
+	text, err := durable.Read(r.opt.Checkpoint, tlog.MaxCheckpoint)
 	if err != nil {
 		return problem.New(problem.Invalid, "checkpoint", "the checkpoint cannot be read: %v", err)
 	}
@@ -332,7 +333,7 @@ func (r *restore) place(ctx context.Context) error {
 	if err := os.Rename(staged, r.to.file(fileDatabase)); err != nil {
 		return err
 	}
-	if err := r.to.sync(); err != nil {
+	if err := durable.SyncFolder(r.to.path); err != nil {
 		return err
 	}
 	return r.notice(ctx)
@@ -429,19 +430,6 @@ func (r *restore) notice(ctx context.Context) error {
 		detail[string(h.Log)] = fmt.Sprint(h.Size)
 	}
 	return custody.PutNotice(ctx, r.blobs, time.Now(), audit.BackupRestored, detail)
-}
-
-func readLimited(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err == nil && int64(len(data)) > limit {
-		err = fmt.Errorf("%s has more than %d bytes", path, limit)
-	}
-	return data, err
 }
 
 // copyFile copies a file to a name that may be taken by an attempt before,

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -15,6 +14,7 @@ import (
 
 	"golang.org/x/mod/sumdb/note"
 
+	"github.com/chartkeep/chartkeep/internal/durable"
 	"github.com/chartkeep/chartkeep/internal/problem"
 	"github.com/chartkeep/chartkeep/internal/store/sqlstore"
 	"github.com/chartkeep/chartkeep/internal/tlog"
@@ -88,38 +88,11 @@ func RotateKey(cfg Config, overlap time.Duration, now time.Time) (Rotation, erro
 		name, text string
 		mode       fs.FileMode
 	}{{fileAuditKey, hex.EncodeToString(k.auditSeed), 0o600}, {fileSecret, hex.EncodeToString(k.secret), 0o600}, {fileNewKey, skey, 0o600}, {fileRotation, string(text), 0o600}} {
-		if err := d.replace(f.name, f.text+"\n", f.mode); err != nil {
+		if err := durable.Replace(d.file(f.name), []byte(f.text+"\n"), f.mode); err != nil {
 			return Rotation{}, err
 		}
 	}
 	return r, d.finishRotation(r)
-}
-
-// replace writes a file anew, whole or not at all, durable with its name.
-func (d *folder) replace(name, text string, mode fs.FileMode) error {
-	f, err := os.CreateTemp(d.path, name+"-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.WriteString(text)
-	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
-	if err != nil {
-		return fmt.Errorf("write %s: %w", name, err)
-	}
-	if err := os.Rename(f.Name(), d.file(name)); err != nil {
-		return err
-	}
-	return d.sync()
-}
-
-func (d *folder) sync() error {
-	dir, err := os.Open(d.path)
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	return dir.Sync()
 }
 
 // readRotation returns the rotation that the folder is in, nil for none.
@@ -148,14 +121,14 @@ func (d *folder) finishRotation(r Rotation) error {
 		if err := os.Rename(d.file(fileNewKey), d.file(fileLogKey)); err != nil {
 			return err
 		}
-		if err := d.sync(); err != nil {
+		if err := durable.SyncFolder(d.path); err != nil {
 			return err
 		}
 	}
 	if have, err := os.ReadFile(d.file(fileVerifier)); err == nil && strings.TrimSpace(string(have)) == r.New {
 		return nil
 	}
-	return d.replace(fileVerifier, r.New+"\n", 0o644)
+	return durable.Replace(d.file(fileVerifier), []byte(r.New+"\n"), 0o644)
 }
 
 // oldSigner is the key before, nil when there is none.
@@ -196,5 +169,5 @@ func (d *Daemon) rotate(ctx context.Context) error {
 		}
 	}
 	d.keys.rotation = nil
-	return errors.Join(err, d.folder.sync())
+	return errors.Join(err, durable.SyncFolder(d.folder.path))
 }

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/chartkeep/chartkeep/client"
+	"github.com/chartkeep/chartkeep/internal/durable"
 	"github.com/chartkeep/chartkeep/internal/problem"
 	"github.com/chartkeep/chartkeep/internal/tlog"
 )
@@ -92,7 +93,7 @@ func TestRotateKey(t *testing.T) {
 	stop()
 
 	// A start later the old key has ended: the proof is there for ever.
-	if err := d.folder.replace(fileRotation, strings.Replace(mustRead(t, cfg.Data, fileRotation), r.Until.Format("2006-01-02"), "2001-01-01", 1), 0o600); err != nil {
+	if err := durable.Replace(d.folder.file(fileRotation), []byte(strings.Replace(mustRead(t, cfg.Data, fileRotation), r.Until.Format("2006-01-02"), "2001-01-01", 1)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	d, stop = run(t, cfg)

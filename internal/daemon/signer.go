@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/chartkeep/chartkeep/internal/durable"
 	"github.com/chartkeep/chartkeep/internal/problem"
 	"github.com/chartkeep/chartkeep/internal/remote"
 	remotesigner "github.com/chartkeep/chartkeep/internal/remote/signer"
@@ -177,7 +178,7 @@ func SignerSource(ctx context.Context, cfg Config) (signer.Source, error) {
 		name string
 		text []byte
 	}{{fileAuditKey, k.auditSeed}, {fileSecret, k.secret}} {
-		if err := f.replace(one.name, hex.EncodeToString(one.text)+"\n", 0o600); err != nil {
+		if err := durable.Replace(f.file(one.name), []byte(hex.EncodeToString(one.text)+"\n"), 0o600); err != nil {
 			return signer.Source{}, err
 		}
 	}

@@ -3,7 +3,6 @@ package monitor
 import (
 	"bufio"
 	"bytes"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -19,6 +18,7 @@ import (
 
 	sumdb "golang.org/x/mod/sumdb/tlog"
 
+	"github.com/chartkeep/chartkeep/internal/durable"
 	"github.com/chartkeep/chartkeep/internal/history"
 	"github.com/chartkeep/chartkeep/internal/problem"
 	"github.com/chartkeep/chartkeep/internal/tlog"
@@ -155,36 +155,12 @@ func (d *folder) file(elem ...string) string {
 	return filepath.Join(append([]string{d.path}, elem...)...)
 }
 
-// write puts a file in its place as a whole: what is there before or after a
-// crash is the old one or the new one.
+// write puts a file in its place, as durable.Replace does.
 func (d *folder) write(name string, write func(io.Writer) error) error {
-	tmp := d.file(name + ".new")
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return unusable(d.path, err)
-	}
-	err = write(f)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(tmp, d.file(name))
-	}
-	if err == nil {
-		err = syncFolder(d.path)
-	}
-	if err != nil {
+	if err := durable.ReplaceBy(d.file(name), 0o600, write); err != nil {
 		return unusable(d.path, err)
 	}
 	return nil
-}
-
-func syncFolder(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
 }
 
 // load reads the state; one that is not there is a new one.
@@ -358,11 +334,7 @@ func (d *folder) keep(name string, text []byte) (string, error) {
 	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, text) {
 		return path, nil
 	}
-	tmp := filepath.Join(dirEvidence, "."+rand.Text())
-	if err := d.write(tmp, func(w io.Writer) error { _, err := w.Write(text); return err }); err != nil {
-		return "", err
-	}
-	if err := os.Rename(d.file(tmp), path); err != nil {
+	if err := durable.Replace(path, text, 0o600); err != nil {
 		return "", unusable(d.path, err)
 	}
 	return path, nil

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/mod/sumdb/note"
 
+	"github.com/chartkeep/chartkeep/internal/durable"
 	"github.com/chartkeep/chartkeep/internal/problem"
 	"github.com/chartkeep/chartkeep/internal/tlog"
 )
@@ -69,7 +70,7 @@ func (d *folder) close() { d.lock.Close() }
 func (d *folder) file(name string) string { return filepath.Join(d.path, name) }
 
 func (d *folder) readKeys() (*keyring, error) {
-	b, err := readFile(d.file(fileKeys), maxKeys)
+	b, err := durable.Read(d.file(fileKeys), maxKeys)
 	if err != nil {
 		return nil, fmt.Errorf("read keys of the signer: %w", err)
 	}
@@ -90,10 +91,10 @@ func (d *folder) writeKeys(k *keyring) error {
 	if err != nil {
 		return err
 	}
-	if err := d.replace(fileKeys, append(text, '\n'), 0o600); err != nil {
+	if err := durable.Replace(d.file(fileKeys), append(text, '\n'), 0o600); err != nil {
 		return err
 	}
-	return d.replace(fileVerifier, []byte(k.Keys[0].Verifier+"\n"), 0o644)
+	return durable.Replace(d.file(fileVerifier), []byte(k.Keys[0].Verifier+"\n"), 0o644)
 }
 
 // makeSecret makes the secret unless there is one.
@@ -101,7 +102,7 @@ func (d *folder) makeSecret() error {
 	if _, err := os.Stat(d.file(fileSecret)); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return d.replace(fileSecret, []byte(rand.Text()+rand.Text()+"\n"), 0o600)
+	return durable.Replace(d.file(fileSecret), []byte(rand.Text()+rand.Text()+"\n"), 0o600)
 }
 
 func stateText(origin string, signed []byte) []byte {
@@ -115,7 +116,7 @@ func stateText(origin string, signed []byte) []byte {
 // readState returns the checkpoint that was signed last, nil for none.
 func (d *folder) readState(k *keyring) (*tlog.Checkpoint, error) {
 	path := d.file(fileState)
-	b, err := readFile(path, tlog.MaxCheckpoint)
+	b, err := durable.Read(path, tlog.MaxCheckpoint)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, problem.New(problem.Unavailable, "signer-state-lost", "there is no state of the signer of %s", k.Origin).
 			With("file", "%s", path).
@@ -143,57 +144,14 @@ func (d *folder) readState(k *keyring) (*tlog.Checkpoint, error) {
 // writeState makes a checkpoint the state. It is durable when this returns nil;
 // else the old one may still be there.
 func (d *folder) writeState(cp tlog.Checkpoint) error {
-	return d.replace(fileState, stateText(cp.Origin, cp.Note), 0o600)
-}
-
-// replace writes a file whole or not at all, durable with its name.
-func (d *folder) replace(name string, content []byte, mode fs.FileMode) (err error) {
-	path := d.file(name)
-	f, err := os.CreateTemp(d.path, "."+name+"-*")
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	defer func() {
-		if err != nil {
-			os.Remove(f.Name())
-		}
-	}()
-	_, err = f.Write(content)
-	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	dir, err := os.Open(d.path)
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	defer dir.Close()
-	if err := dir.Sync(); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	return nil
-}
-
-// readFile reads a file of a bounded size.
-func readFile(path string, limit int64) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if info.Size() > limit {
-		return nil, problem.New(problem.TooLarge, "signer-file", "%s has more than %d bytes", path, limit)
-	}
-	return os.ReadFile(path)
+	return durable.Replace(d.file(fileState), stateText(cp.Origin, cp.Note), 0o600)
 }
 
 // firstState is the state of a new folder: nothing was signed, or a checkpoint
 // that the key signed elsewhere before.
 func (d *folder) firstState(k *keyring, checkpoint []byte) error {
 	if checkpoint == nil {
-		return d.replace(fileState, stateText(k.Origin, nil), 0o600)
+		return durable.Replace(d.file(fileState), stateText(k.Origin, nil), 0o600)
 	}
 	if _, err := tlog.OpenCheckpoint(checkpoint, k.Origin, k.verifiers()); err != nil {
 		return err

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/mod/sumdb/note"
 
+	"github.com/chartkeep/chartkeep/internal/durable"
 	"github.com/chartkeep/chartkeep/internal/problem"
 	"github.com/chartkeep/chartkeep/internal/tlog"
 )
@@ -288,7 +289,7 @@ func verifiersOf(vkeys ...string) (note.Verifiers, error) {
 
 // ReadSecret reads a file with a secret: one line of 16 to 256 bytes.
 func ReadSecret(path string) (string, error) {
-	b, err := readFile(path, 512)
+	b, err := durable.Read(path, 512)
 	if err != nil {
 		return "", problem.New(problem.Unavailable, "signer-secret", "the secret of the signer cannot be read from %s", path).Because(err)
 	}

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/mod/sumdb/note"
 
+	"github.com/chartkeep/chartkeep/internal/durable"
 	"github.com/chartkeep/chartkeep/internal/history"
 	"github.com/chartkeep/chartkeep/internal/tlog"
 )
@@ -52,7 +53,7 @@ func newAuditor(c *cosigner, entries func(ctx context.Context, url string, n int
 	a := &auditor{c: c, entries: entries, logs: map[string]*reading{}}
 	for origin := range c.logs {
 		r := &reading{}
-		b, err := readFile(a.file(origin, suffixStopped), 1<<20)
+		b, err := durable.Read(a.file(origin, suffixStopped), 1<<20)
 		switch {
 		case err == nil:
 			r.stopped = printable(string(b))
@@ -176,7 +177,7 @@ func (a *auditor) stop(ctx context.Context, s *subject, r *reading) error {
 	for _, v := range r.found {
 		text.WriteString(printable(v.String()) + "\n")
 	}
-	if err := a.c.folder.replace(a.file(s.origin, suffixStopped), []byte(text.String()), 0o600); err != nil {
+	if err := durable.Replace(a.file(s.origin, suffixStopped), []byte(text.String()), 0o600); err != nil {
 		return err // it is found again with the next request
 	}
 	a.forget(s.origin, r) // so that whoever takes the stop away has all of it read again
@@ -221,7 +222,7 @@ func (a *auditor) write(origin string, r *reading) error {
 	if _, err := r.replay.WriteTo(&b); err != nil {
 		return fmt.Errorf("write replay of %s: %w", origin, err)
 	}
-	if err := a.c.folder.replace(a.file(origin, suffixReplay), b.Bytes(), 0o600); err != nil {
+	if err := durable.Replace(a.file(origin, suffixReplay), b.Bytes(), 0o600); err != nil {
 		return err
 	}
 	r.saved = r.edge.Size()
@@ -230,7 +231,7 @@ func (a *auditor) write(origin string, r *reading) error {
 
 // load takes a written replay up again.
 func (a *auditor) load(origin string, r *reading) error {
-	b, err := readFile(a.file(origin, suffixReplay), maxReplay)
+	b, err := durable.Read(a.file(origin, suffixReplay), maxReplay)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/mod/sumdb/note"
 
+	"github.com/chartkeep/chartkeep/internal/durable"
 	"github.com/chartkeep/chartkeep/internal/problem"
 	"github.com/chartkeep/chartkeep/internal/tlog"
 )
@@ -173,10 +174,10 @@ func (d *folder) makeKey(kind, name string) (*tlog.Cosigner, error) {
 		return nil, fmt.Errorf("make folder of states: %w", err)
 	}
 	// The public half first: a key that is there has it.
-	if err := d.replace(d.file(kind+suffixVKey), []byte(vkey+"\n"), 0o644); err != nil {
+	if err := durable.Replace(d.file(kind+suffixVKey), []byte(vkey+"\n"), 0o644); err != nil {
 		return nil, err
 	}
-	if err := d.replace(d.file(kind+suffixKey), []byte(skey+"\n"), 0o600); err != nil {
+	if err := durable.Replace(d.file(kind+suffixKey), []byte(skey+"\n"), 0o600); err != nil {
 		return nil, err
 	}
 	return tlog.NewCosigner(skey)
@@ -186,7 +187,7 @@ func (d *folder) makeKey(kind, name string) (*tlog.Cosigner, error) {
 const maxKeyFile = 4 << 10
 
 func (d *folder) readKey(kind string) (*tlog.Cosigner, error) {
-	b, err := readFile(d.file(kind+suffixKey), maxKeyFile)
+	b, err := durable.Read(d.file(kind+suffixKey), maxKeyFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, problem.New(problem.NotFound, "witness-key-lost", "there is no key %s", d.file(kind+suffixKey)).
 			Suggest("chartkeep witness init --dir %s --name HOST/NAME --log FILE", d.path)
@@ -207,7 +208,7 @@ func (d *folder) makeState(kind, origin string) (bool, error) {
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
 		return false, err
 	}
-	return true, d.replace(path, stateText(origin, nil), 0o600)
+	return true, durable.Replace(path, stateText(origin, nil), 0o600)
 }
 
 func stateText(origin string, cosigned []byte) []byte {
@@ -223,7 +224,7 @@ func stateText(origin string, cosigned []byte) []byte {
 // that a log's keys may change.
 func (d *folder) readState(kind, origin string, key *tlog.Cosigner) (*tlog.Checkpoint, error) {
 	path := d.file(kind+dirStates, originHash(origin))
-	b, err := readFile(path, tlog.MaxCheckpoint+tlog.MaxCosignatures)
+	b, err := durable.Read(path, tlog.MaxCheckpoint+tlog.MaxCosignatures)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, problem.New(problem.Unavailable, "witness-state-lost", "there is no state of the log %s", origin).
 			With("file", "%s", path).
@@ -256,57 +257,7 @@ func (d *folder) readState(kind, origin string, key *tlog.Cosigner) (*tlog.Check
 // writeState makes a cosigned checkpoint the state. It is durable when this
 // returns nil; else the old one may still be there.
 func (d *folder) writeState(kind string, cp tlog.Checkpoint) error {
-	return d.replace(d.file(kind+dirStates, originHash(cp.Origin)), stateText(cp.Origin, cp.Note), 0o600)
-}
-
-// replace writes a file whole or not at all, durable with its name.
-func (d *folder) replace(path string, content []byte, mode fs.FileMode) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	defer func() {
-		if err != nil {
-			os.Remove(f.Name())
-		}
-	}()
-	_, err = f.Write(content)
-	if err == nil {
-		err = f.Chmod(mode)
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	defer dir.Close()
-	if err := dir.Sync(); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	return nil
-}
-
-// readFile reads a file of a bounded size.
-func readFile(path string, limit int64) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if info.Size() > limit {
-		return nil, problem.New(problem.TooLarge, "witness-file", "%s has more than %d bytes", path, limit)
-	}
-	return os.ReadFile(path)
+	return durable.Replace(d.file(kind+dirStates, originHash(cp.Origin)), stateText(cp.Origin, cp.Note), 0o600)
 }
 
 // printable keeps foreign text to one line that a terminal shows as it is.
