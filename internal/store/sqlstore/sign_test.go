@@ -104,8 +104,14 @@ func withSigner(t testing.TB, d database) (database, *logSigner) {
 	return d, s
 }
 
-func TestSignerSQLite(t *testing.T)   { signerSuite(t, newSQLite) }
-func TestSignerPostgres(t *testing.T) { signerSuite(t, newPostgres) }
+func TestSignerSQLite(t *testing.T) { signerSuite(t, newSQLite) }
+
+func TestSignerPostgres(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the whole suite with a signer; SQLite has it with -short too")
+	}
+	signerSuite(t, newPostgres)
+}
 
 // signerSuite is the suite of every store, with the key in another process.
 func signerSuite(t *testing.T, place func(testing.TB) database) {
