@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
+	"sync/atomic"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -22,11 +24,11 @@ const maxBatch = 512
 // it must set its results afresh. A refusal that is to be recorded is a
 // result, not an error: an error undoes what run did.
 type operation struct {
-	ctx     context.Context
 	run     func(*batch) error
 	durable bool
 	leaves  bool // run added leaves to the release log
 	done    chan error
+	begun   atomic.Bool // run was begun, or will never be: whoever sets it decides
 }
 
 // sequencer is the one writer of a process. It takes whatever is queued, runs
@@ -46,13 +48,14 @@ func newSequencer(s *Store) *sequencer {
 	return q
 }
 
-// write runs an operation and returns when it is committed. When ctx ends
-// first the operation may still happen.
+// write runs an operation and returns when it is committed. When ctx ends before
+// the operation has begun it does not happen; one that has begun is waited for,
+// so that its results are nobody else's when this returns.
 func (s *Store) write(ctx context.Context, durable bool, run func(*batch) error) error {
 	if err := s.refuse(); err != nil {
 		return err
 	}
-	op := &operation{ctx: ctx, run: run, durable: durable, done: make(chan error, 1)}
+	op := &operation{run: run, durable: durable, done: make(chan error, 1)}
 	select {
 	case s.seq.queue <- op:
 	case <-s.seq.quit:
@@ -60,19 +63,25 @@ func (s *Store) write(ctx context.Context, durable bool, run func(*batch) error)
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	select {
-	case err := <-op.done:
-		return err
-	case <-s.seq.idle:
-		// The loop ended; it may have answered just before.
+	gone := ctx.Done()
+	for {
 		select {
 		case err := <-op.done:
 			return err
-		default:
-			return errClosing()
+		case <-s.seq.idle:
+			// The loop ended; it may have answered just before.
+			select {
+			case err := <-op.done:
+				return err
+			default:
+				return errClosing()
+			}
+		case <-gone:
+			if op.begun.CompareAndSwap(false, true) {
+				return ctx.Err()
+			}
+			gone = nil // it runs, within the bounds of a transaction
 		}
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
 
@@ -104,11 +113,10 @@ func (q *sequencer) loop() {
 				if ops = q.gather(ops[:0]); len(ops) == 0 {
 					return
 				}
-				q.commit(ops)
+				q.begin(ops)
 			}
 		}
-		ops = q.gather(ops)
-		q.commit(ops)
+		q.begin(q.gather(ops))
 	}
 }
 
@@ -125,33 +133,30 @@ func (q *sequencer) gather(ops []*operation) []*operation {
 	return ops
 }
 
+// begin commits the operations that somebody waits for.
+func (q *sequencer) begin(ops []*operation) {
+	ops = slices.DeleteFunc(ops, func(op *operation) bool { return !op.begun.CompareAndSwap(false, true) })
+	if len(ops) > 0 {
+		q.commit(ops)
+	}
+}
+
 // commit runs operations in one transaction and answers each of them. When one
 // of them fails, the transaction is undone and the halves are tried apart, so
 // that nobody fails for what another did: one bad operation among n costs
 // about 2 log n transactions, and none costs nothing. When the database itself
 // fails, all get its error.
 func (q *sequencer) commit(ops []*operation) {
-	live := ops[:0]
-	for _, op := range ops {
-		if err := op.ctx.Err(); err != nil {
-			op.done <- err // nobody waits any more
-			continue
-		}
-		live = append(live, op)
-	}
-	if len(live) == 0 {
-		return
-	}
-	stage, err := q.try(live)
+	stage, err := q.try(ops)
 	for again := 0; again < maxRepeats && stage != signing && collided(err); again++ {
-		stage, err = q.try(live)
+		stage, err = q.try(ops)
 	}
-	if half := len(live) / 2; err != nil && stage == running && half > 0 {
-		q.commit(live[:half])
-		q.commit(live[half:])
+	if half := len(ops) / 2; err != nil && stage == running && half > 0 {
+		q.commit(ops[:half])
+		q.commit(ops[half:])
 		return
 	}
-	for _, op := range live {
+	for _, op := range ops {
 		if stage == signing && !op.leaves {
 			op.done <- nil // it was committed, and there is nothing to sign of it
 			continue
