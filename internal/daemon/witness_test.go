@@ -162,7 +162,7 @@ func (c *chain) size() int64 {
 func (c *chain) until(what string, is func() bool) {
 	c.Helper()
 	for begun := time.Now(); !is(); time.Sleep(20 * time.Millisecond) {
-		if time.Since(begun) > 30*time.Second {
+		if time.Since(begun) > 2*time.Minute {
 			_, body := request(c.T, c.d, "GET", "/api/v1/log/witnesses", nil)
 			c.Fatalf("never: %s\n%s", what, body)
 		}

@@ -65,6 +65,14 @@ func (b *batch) removeBytes(r *release.Release, at time.Time) error {
 	if _, err := b.w.exec(b.ctx, "DELETE FROM manifest WHERE repository = ? AND digest = ?", repo, r.Manifest); err != nil {
 		return err
 	}
+	if b.store.dialect.postgres {
+		// A soft write of another server links a small blob without the log's
+		// lock, and leaves bytes as they are that are there. Until it is over its
+		// link is not seen below; so it is waited for, and the next waits for us.
+		if _, err := b.w.exec(b.ctx, "LOCK TABLE link, blob IN SHARE ROW EXCLUSIVE MODE"); err != nil {
+			return err
+		}
+	}
 	for _, digest := range []string{r.Archive, r.Config, r.Provenance} {
 		if digest == "" {
 			continue
