@@ -1,6 +1,7 @@
 package notes
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -124,15 +125,18 @@ func (r *reader) changes(text string, line func(int) int) error {
 			r.change("", n.Value, nil, line(n.Line))
 		case yaml.MappingNode:
 			kind, what := field(n, "kind"), field(n, "description")
-			if what == nil || what.Kind != yaml.ScalarNode {
-				r.leaveOut("a change has no description")
-				continue
+			text, at := "", n.Line
+			if what != nil && what.Kind == yaml.ScalarNode {
+				text, at = what.Value, what.Line
+			}
+			if strings.TrimSpace(text) == "" {
+				r.leaveOut("a change has no description") // but for what its kind and its links say
 			}
 			k := ""
 			if kind != nil {
 				k = strings.ToLower(strings.TrimSpace(kind.Value))
 			}
-			r.change(k, what.Value, field(n, "links"), line(what.Line))
+			r.change(k, text, field(n, "links"), line(at))
 		default:
 			r.leaveOut("a change is neither a text nor an object")
 		}
@@ -154,7 +158,7 @@ func (r *reader) change(kind, what string, links *yaml.Node, line int) {
 		declared = declared || h.Security
 		r.add(h)
 	}
-	text := excerpt([]byte(what), 0)
+	text := cmp.Or(excerpt([]byte(what), 0), "a change without a description")
 	if kind == "security" && !declared {
 		r.add(Hint{Rule: RuleDeclared, Line: line, Text: text, Security: true})
 	}

@@ -75,6 +75,8 @@ func FuzzAnnotation(f *testing.F) {
 	f.Add("- Fix XSS in the label editor\n- [Added]: an option\n- |\n  two\n  lines, CVE-2031-1234\n")
 	f.Add("- &a {kind: fixed, description: x}\n- *a\n- [nested]\n- kind: 3\n")
 	f.Add("a: b")
+	f.Add("- kind: security\n  description:")
+	f.Add("- kind: security\n  description: \" \"\n- kind: security\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		hints, err := ReadAnnotation(text)
 		if err == nil {
