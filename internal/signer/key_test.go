@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/chartkeep/chartkeep/internal/daemon/daemontest"
 	"github.com/chartkeep/chartkeep/internal/problem"
 	"github.com/chartkeep/chartkeep/internal/signer"
 )
@@ -33,7 +34,7 @@ func script(t testing.TB, text string) string {
 func pair(t testing.TB) (private, public string) {
 	t.Helper()
 	if _, err := exec.LookPath("openssl"); err != nil {
-		t.Skip("SKIPPED: openssl is not installed, so no key command was tried")
+		daemontest.Missing(t, "openssl is not installed, so no key command was tried")
 	}
 	dir := t.TempDir()
 	private, public = filepath.Join(dir, "log.key.pem"), filepath.Join(dir, "log.pub.pem")
