@@ -96,9 +96,13 @@ func (s *cosignedStore) Consistency(_ context.Context, old, size int64) ([]tlog.
 }
 
 func (s *cosignedStore) Cosigned(context.Context) (release.Cosigned, error) {
+	return s.keeps(), nil
+}
+
+func (s *cosignedStore) keeps() release.Cosigned {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.kept, nil
+	return s.kept
 }
 
 func (s *cosignedStore) KeepCosigned(_ context.Context, size int64, join func([]byte) ([]byte, bool, error)) error {
@@ -146,6 +150,13 @@ func (s *cosignedStore) LeaseWitnesses(_ context.Context, holder string, now, un
 	}
 	s.lease, s.until = holder, until
 	return true, nil
+}
+
+// recorded are the audit events so far.
+func (s *cosignedStore) recorded() []audit.Event {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.events)
 }
 
 // asked are witnesses in memory, by their URL.
@@ -353,11 +364,11 @@ func TestWitnessing(t *testing.T) {
 		})
 		time.Sleep(90 * time.Minute)
 		expectPublished(t, s, policy, 102, "w1", "w2")
-		if n := strings.Count(string(store.kept.Newest), "— w"); n != 2 {
-			t.Errorf("the newest checkpoint has %d cosignatures:\n%s", n, store.kept.Newest)
+		if kept := store.keeps(); strings.Count(string(kept.Newest), "— w") != 2 {
+			t.Errorf("the newest checkpoint has not two cosignatures:\n%s", kept.Newest)
 		}
-		if len(store.events) != 0 {
-			t.Errorf("events %+v", store.events)
+		if got := store.recorded(); len(got) != 0 {
+			t.Errorf("events %+v", got)
 		}
 	})
 }
@@ -391,8 +402,8 @@ func TestWitnessDown(t *testing.T) {
 			if n := w2.count() - before; n > 9 {
 				t.Errorf("a witness that is away was asked %d times in two minutes", n)
 			}
-			if len(store.events) != 0 {
-				t.Errorf("an absence is no refusal: %+v", store.events)
+			if got := store.recorded(); len(got) != 0 {
+				t.Errorf("an absence is no refusal: %+v", got)
 			}
 			w2.is(nil)
 			time.Sleep(6 * time.Minute)
@@ -492,8 +503,8 @@ func TestWitnessRefuses(t *testing.T) {
 				time.Sleep(time.Second)
 			}
 			time.Sleep(2 * time.Second)
-			if len(store.events) != 1 || store.events[0].Name != audit.WitnessRefused || store.events[0].Outcome.Rule != test.rule || store.events[0].Reason == "" {
-				t.Errorf("%s: events %+v", test.rule, store.events)
+			if got := store.recorded(); len(got) != 1 || got[0].Name != audit.WitnessRefused || got[0].Outcome.Rule != test.rule || got[0].Reason == "" {
+				t.Errorf("%s: events %+v", test.rule, got)
 			}
 			if got := states(t, s); got != "w1 cosigned, w2 refusing" {
 				t.Errorf("%s: %s", test.rule, got)
@@ -504,8 +515,8 @@ func TestWitnessRefuses(t *testing.T) {
 				return tlog.WitnessAnswer{}, errors.New("away")
 			})
 			time.Sleep(20 * time.Minute)
-			if got := states(t, s); got != "w1 cosigned, w2 refusing" || len(store.events) != 1 {
-				t.Errorf("%s, while it is away: %s, %d events", test.rule, got, len(store.events))
+			if got := states(t, s); got != "w1 cosigned, w2 refusing" || len(store.recorded()) != 1 {
+				t.Errorf("%s, while it is away: %s, %d events", test.rule, got, len(store.recorded()))
 			}
 			// It takes the log again, and then does not.
 			w2.is(nil)
@@ -521,8 +532,8 @@ func TestWitnessRefuses(t *testing.T) {
 			})
 			store.add("again")
 			time.Sleep(10 * time.Minute)
-			if len(store.events) != 2 {
-				t.Errorf("%s: %d events after the second refusal", test.rule, len(store.events))
+			if len(store.recorded()) != 2 {
+				t.Errorf("%s: %d events after the second refusal", test.rule, len(store.recorded()))
 			}
 		})
 	}
@@ -579,10 +590,10 @@ func TestWitnessHostile(t *testing.T) {
 			store.add("a", "b", "c")
 			time.Sleep(time.Minute)
 			expectPublished(t, s, policy, 3, "w1")
-			if got := states(t, s); got != "w1 cosigned, w2 failing" || len(store.events) != 0 {
-				t.Errorf("%s: %s, %d events", name, got, len(store.events))
+			if got := states(t, s); got != "w1 cosigned, w2 failing" || len(store.recorded()) != 0 {
+				t.Errorf("%s: %s, %d events", name, got, len(store.recorded()))
 			}
-			if store.kept.QuorumSize > 0 { // the empty log met it before
+			if store.keeps().QuorumSize > 0 { // the empty log met it before
 				t.Errorf("%s: a quorum was met", name)
 			}
 			if n := w2.count(); n > 30 {
