@@ -102,6 +102,10 @@ func (e *Examination) Run(ctx context.Context, st *ScrubState) error {
 	return e.projects(ctx)
 }
 
+// storedRows is how many leaves are compared at a time. The first blob waits
+// for the first page to be read, so that pages are small.
+const storedRows = 64
+
 // storedPage is what the tables have of a run of leaves.
 type storedPage struct {
 	from, to int64
@@ -119,7 +123,7 @@ func (e *Examination) examineReleases(ctx context.Context, st *ScrubState) error
 	go func(from, size int64) {
 		defer close(pages)
 		for from < size {
-			p := storedPage{from: from, to: min(size, (from/tlog.TileHashes+1)*tlog.TileHashes)}
+			p := storedPage{from: from, to: min(size, from+storedRows)}
 			p.leaves, p.err = e.Stored.StoredLeaves(ctx, ReleaseLog, p.from, int(p.to-p.from))
 			if p.err == nil {
 				p.rows, p.err = e.Stored.StoredReleases(ctx, p.from, p.to)
