@@ -106,15 +106,13 @@ func withSigner(t testing.TB, d database) (database, *logSigner) {
 
 func TestSignerSQLite(t *testing.T) { signerSuite(t, newSQLite) }
 
-func TestSignerPostgres(t *testing.T) {
-	if testing.Short() {
-		t.Skip("the whole suite with a signer; SQLite has it with -short too")
-	}
-	signerSuite(t, newPostgres)
-}
+func TestSignerPostgres(t *testing.T) { signerSuite(t, newPostgres) }
 
 // signerSuite is the suite of every store, with the key in another process.
 func signerSuite(t *testing.T, place func(testing.TB) database) {
+	if testing.Short() {
+		t.Skip("the suite without a signer, and what a signer does at the same time, run with -short too")
+	}
 	t.Parallel()
 	storetest.Ledger(t, func(t *testing.T) storetest.OpenLedger {
 		d, _ := withSigner(t, place(t))
