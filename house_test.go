@@ -313,6 +313,9 @@ var migrationSums = map[string]string{
 	"0010_alert.sql":     "7fc3649b307fe1f813ae6ad18f8e5c9d3431b85d9122d8adb3f9c9a29f28fd29",
 	"0011_rotation.sql":  "a6017ee65689fb66c32150ada66db1348706b70edb4df7691acd5402b47e5742",
 	"0012_tokens.sql":    "283f540d434641fdb3473fcf4c91e0b38720021488fec2fde4ab3f7a3b24f0ab",
+
+	"0013_import_interval.sql": "ed011c93b947b271dd762e1c558e0b13f16f1f066c9ccf521ab2682c2a135a94",
+	"0014_holders.sql":         "2310d05f06cf9bf5ea691bf288abd863025451bc7a3554af093acfad0842ec8e",
 }
 
 func TestMigrationsAreAppendOnly(t *testing.T) {

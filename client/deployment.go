@@ -121,6 +121,9 @@ type Inventory struct {
 	From        string            `json:"from"`
 	Deployments []json.RawMessage `json:"deployments"`
 	Problems    []string          `json:"problems,omitempty"`
+	// Every declares how often it is found, such as 15m: nil leaves what was
+	// declared, 0s takes it back.
+	Every *string `json:"every,omitempty"`
 }
 
 // DeploymentChange is what people declare; nil leaves it, "" (of Mission, -1)
@@ -161,6 +164,10 @@ type Import struct {
 	Problems     []string  `json:"problems"` // what could not be read
 	MoreProblems int       `json:"more_problems,omitempty"`
 	Old          bool      `json:"old"` // it was not repeated for long
+	// Every is how often it said that it is made, "" where it never did.
+	Every string `json:"every,omitempty"`
+	// OverdueSince is zero unless it missed that clearly.
+	OverdueSince time.Time `json:"overdue_since,omitzero"`
 }
 
 // Rendering is what images and exposure were derived from, where Helm stored

@@ -13,8 +13,11 @@ import (
 )
 
 // lockSuffix makes the name of the file that is written before it takes the
-// place of the sum file. While it is there, nobody else writes.
+// place of the sum file. While somebody holds it, nobody else writes.
 const lockSuffix = ".lock"
+
+// errLocked says that somebody else holds the lock, or did a moment ago.
+var errLocked = errors.New("locked")
 
 // Waiting for another process that writes, which takes milliseconds.
 const (
@@ -45,8 +48,9 @@ func ReadSum(path string) (Sum, error) {
 
 // WriteSum writes after, which verifying before led to, into a sum file: whole
 // or not at all, and joined with what others wrote since before was read. The
-// new text is written to FILE.lock, which only one process can create, and then
-// takes the file's place.
+// new text is written to FILE.lock, which only one process can hold, and then
+// takes the file's place. Where the system has flock(2), a process that is killed
+// holds it no longer, and the next one writes over what it left.
 //
 // Unavailable, rule "sum-locked", when another process holds the lock for
 // longer than writing takes.
@@ -60,9 +64,8 @@ func WriteSum(ctx context.Context, path string, before, after Sum) error {
 	}
 	placed := false
 	defer func() {
-		_ = lock.Close()
 		if !placed { // otherwise the name may be the lock of somebody else by now
-			_ = os.Remove(lock.Name())
+			dropLock(lock)
 		}
 	}()
 	now, err := ReadSum(path)
@@ -76,10 +79,10 @@ func WriteSum(ctx context.Context, path string, before, after Sum) error {
 	if _, err := lock.Write(text); err != nil {
 		return sumFault(path, err)
 	}
-	if err := errors.Join(lock.Sync(), lock.Close()); err != nil {
+	if err := lock.Sync(); err != nil {
 		return sumFault(path, err)
 	}
-	if err := os.Rename(lock.Name(), path); err != nil {
+	if err := placeLock(lock, path); err != nil {
 		return sumFault(path, err)
 	}
 	placed = true
@@ -87,20 +90,20 @@ func WriteSum(ctx context.Context, path string, before, after Sum) error {
 	return nil
 }
 
-// lockSum creates the lock, and waits while it is there.
+// lockSum takes the lock, and waits while somebody else has it.
 func lockSum(ctx context.Context, path string) (*os.File, error) {
 	for deadline := time.Now().Add(lockWait); ; {
-		f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+		f, err := takeLock(path)
 		if err == nil {
 			return f, nil
 		}
-		if !errors.Is(err, fs.ErrExist) {
+		if !errors.Is(err, errLocked) {
 			return nil, sumFault(path, err)
 		}
 		if time.Now().After(deadline) {
-			return nil, problem.New(problem.Unavailable, "sum-locked", "another process writes the sum file, or one died while it did").
+			return nil, problem.New(problem.Unavailable, "sum-locked", "another process writes the sum file").
 				With("lock", "%s", path).
-				Suggest("rm %s, if no other chartkeep runs", path)
+				Suggest("%s", lockAdvice(path))
 		}
 		timer := time.NewTimer(lockPause)
 		select {

@@ -5,7 +5,11 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
+
+	"github.com/chartkeep/chartkeep/internal/digest"
+	"github.com/chartkeep/chartkeep/internal/problem"
 )
 
 // Upstream is somebody else's chart source that the server watches. Time spans
@@ -48,8 +52,10 @@ type Health struct {
 	LastSuccess time.Time `json:"last_success,omitzero"`
 	LastChange  time.Time `json:"last_change,omitzero"`
 	NextPoll    time.Time `json:"next_poll,omitzero"`
+	HeldUntil   time.Time `json:"held_until,omitzero"` // nobody polls it so long: a poll that another process began has not ended
 	Failures    int       `json:"failures"`
 	Error       string    `json:"error,omitempty"`
+	Rule        string    `json:"rule,omitempty"` // of the error
 	Versions    int       `json:"versions"`
 	Suspect     string    `json:"suspect,omitempty"`
 }
@@ -108,6 +114,36 @@ type UpstreamVersion struct {
 	Served       Served    `json:"served,omitzero"`
 }
 
+// archiveHeader names the archive that an answer is.
+const archiveHeader = "Chartkeep-Archive"
+
+// UpstreamArchive fetches an archive of a version of an upstream that the server
+// keeps: which is now, before (what it was before it was replaced last) or a
+// digest sha256:…. It returns the bytes and their digest, which was compared with
+// them. Reading ends with problem.TooLarge beyond limit bytes.
+func (c *Client) UpstreamArchive(ctx context.Context, upstream, chart, version, which string, limit int64) ([]byte, string, error) {
+	path, err := segments(upstream)
+	if err != nil {
+		return nil, "", err
+	}
+	q := url.Values{"chart": {chart}, "version": {version}, "which": {which}}
+	res, err := c.do(ctx, call{method: http.MethodGet, path: api + "/upstreams" + path + "/archive", query: q, accept: "application/octet-stream"})
+	if err != nil {
+		return nil, "", err
+	}
+	defer drain(res.Body)
+	b, err := c.read(res, limit)
+	if err != nil {
+		return nil, "", err
+	}
+	name := res.Header.Get(archiveHeader)
+	if is := digest.SHA256(b); is != name || strings.Contains(which, ":") && is != which {
+		return nil, "", problem.New(problem.Disproven, "digest", "the server sent other bytes than those that it names").
+			With("named", "%.80s", name).With("sent", "%s", is)
+	}
+	return b, name, nil
+}
+
 // Earlier is what a version was before it was replaced.
 type Earlier struct {
 	Archive     string    `json:"archive,omitempty"` // that is kept
@@ -150,6 +186,7 @@ type Event struct {
 	Version    string    `json:"version,omitempty"`
 	Project    string    `json:"project,omitempty"`
 	Deployment string    `json:"deployment,omitempty"`
+	Import     string    `json:"import,omitempty"` // of deployments
 	Message    string    `json:"message"`
 	Question   string    `json:"question,omitempty"`
 	Evidence   []Fact    `json:"evidence,omitempty"`

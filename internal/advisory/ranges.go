@@ -8,7 +8,7 @@ import (
 )
 
 // bottom is before every version: where introduced "0" is.
-var bottom = version{class: -2}
+var bottom = version{class: -2, place: placeOf("")}
 
 // edge is a place on the line of versions from which on the answer is another
 // one: at a version, or right after it.

@@ -66,16 +66,16 @@ func readTag(tag string, s scheme, prefixes []string) (r reading, why string) {
 		return r, fmt.Sprintf("the tag %q names a line of versions and moves along it, so which of them runs is not known", tag)
 	}
 	r.text = padded(core)
-	r.at = version{core: r.text}
+	r.at = releaseAt(r.text)
 	if pre != "" {
 		r.text += "-" + pre
-		r.at = version{core: r.at.core, extra: pre, class: -1}
+		r.at.extra, r.at.class = pre, -1
 	}
 	r.least = r.at
 	if unknown != "" {
 		r.doubt = fmt.Sprintf("%q in the tag is of no known kind: %s may be a pre-release of it", unknown, tag)
 		if pre == "" {
-			r.least = version{core: r.at.core, extra: "0", class: -1}
+			r.least.extra, r.least.class = "0", -1
 		}
 	}
 	return r, ""
@@ -123,11 +123,11 @@ func readDate(tag, s string) (r reading, why string) {
 		return r, fmt.Sprintf("the tag %q names no time", tag)
 	}
 	r.text = padded(strings.Join(numbers, "."))
-	r.at = version{core: r.text}
+	r.at = releaseAt(r.text)
 	r.least, r.cut = r.at, rest
 	if more := strings.TrimLeft(rest[end+1:], ".-"); more != "" && !addition(more) {
 		r.doubt = fmt.Sprintf("%q in the tag is of no known kind: %s may be a pre-release of it", more, tag)
-		r.least = version{core: r.text, extra: "0", class: -1}
+		r.least.extra, r.least.class = "0", -1
 	}
 	return r, ""
 }

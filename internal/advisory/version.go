@@ -27,6 +27,30 @@ type version struct {
 	core  string // numbers with dots between them
 	extra string // of a pre-release, or of what is after a release
 	class int    // -1 pre-release, 0 release, +1 after the release; -2 see bottom
+	place uint64 // see placeOf: two of them are compared in place of the cores
+}
+
+// releaseAt is the release with these numbers.
+func releaseAt(core string) version { return version{core: core, place: placeOf(core)} }
+
+// placeOf is where numbers stand in their order, as one number: four of them
+// with 15 bits each, below a bit that says so. 0 is for numbers that do not fit.
+func placeOf(core string) uint64 {
+	const each, most = 15, 4
+	place, number, n := uint64(0), uint64(0), 0
+	for i := 0; i <= len(core); i++ {
+		if i < len(core) && core[i] != '.' {
+			if number = number*10 + uint64(core[i]-'0'); number >= 1<<each {
+				return 0
+			}
+			continue
+		}
+		if n++; n > most {
+			return 0
+		}
+		place, number = place<<each|number, 0
+	}
+	return 1<<63 | place<<(each*(most-n))
 }
 
 // parseVersion reads the version of a program, as advisories and Chart.yaml have
@@ -42,7 +66,7 @@ func parseVersion(s string) (version, bool) {
 	if plus := strings.IndexByte(s, '+'); plus >= 0 {
 		s = s[:plus]
 	}
-	v := version{core: s[:numbers(s)]}
+	v := releaseAt(s[:numbers(s)])
 	rest := s[len(v.core):]
 	switch {
 	case v.core == "":
@@ -152,7 +176,11 @@ func (v version) revised() bool {
 
 // compare returns -1, 0 or +1.
 func compare(a, b version) int {
-	if c := compareNumbers(a.core, b.core); c != 0 {
+	if a.place != 0 && b.place != 0 {
+		if a.place != b.place {
+			return cmp.Compare(a.place, b.place)
+		}
+	} else if c := compareNumbers(a.core, b.core); c != 0 {
 		return c
 	}
 	if a.class != b.class || a.class == 0 {
@@ -161,8 +189,7 @@ func compare(a, b version) int {
 	return compareExtras(a.extra, b.extra)
 }
 
-// compareNumbers walks through both texts at once, since everything that is
-// matched comes through here.
+// compareNumbers compares numbers of any size and count.
 func compareNumbers(a, b string) int {
 	i, j := 0, 0
 	for i < len(a) || j < len(b) {

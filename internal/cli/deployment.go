@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/chartkeep/chartkeep/client"
+	"github.com/chartkeep/chartkeep/internal/deployment"
 )
 
 func (a *app) deploymentCommands() *cobra.Command {
@@ -35,51 +36,92 @@ func (r inventoryResult) view() view {
 	return v
 }
 
-func (a *app) deploymentImportCommand() *cobra.Command {
-	var opt whereOptions
-	return a.leaf(command{
-		use: "import NAME --from WHERE", short: "Record what runs in a cluster, or what files say should run",
-		long: `
+// inventoryOptions say what is imported, and how often.
+type inventoryOptions struct {
+	whereOptions
+	every string
+	given *pflag.FlagSet
+}
+
+func (o *inventoryOptions) register(f *pflag.FlagSet) {
+	o.whereOptions.register(f)
+	f.StringVar(&o.every, "every", "", "go on, and import again every `SPAN`, such as 15m; 0s: once, and no interval is declared any more")
+	o.given = f
+}
+
+const deploymentImportLong = `
 Read deployments and record them with the server under a name: what the same
 import brought before and is not there now is gone. Read are Helm's storage in
 a cluster, Argo CD Applications and ApplicationSets, Flux HelmReleases,
 helmfiles, umbrella charts and plain lists; nothing is written there. Secrets
 in values are masked before they are sent.
 
-What cannot be resolved is recorded with the reason, and never left out.`,
+What cannot be resolved is recorded with the reason, and never left out.
+
+With --every the command goes on until it is stopped, and imports again and
+again; a round that fails is told and tried again. The server is told the
+interval, and raises an event when the import stays away for three of them, and
+10 minutes at least. An import by hand leaves the interval as it is. In a
+cluster, kube reads that cluster with the pod's service account; a manifest is
+in deploy/kubernetes.`
+
+func (a *app) deploymentImportCommand() *cobra.Command {
+	var opt inventoryOptions
+	return a.leaf(command{
+		use: "import NAME --from WHERE", short: "Record what runs in a cluster, or what files say should run",
+		long: deploymentImportLong,
 		example: `
 chartkeep deployment import production --from kube:production \
     --environment production
+chartkeep deployment import production --from kube:production --every 15m
 chartkeep deployment import gitops --from ./clusters`,
 		args: arguments{1, 1, "a NAME for the import"}, flags: opt.register,
 		run: func(ctx context.Context, args []string) (result, error) {
 			if err := opt.needFrom("chartkeep deployment import " + args[0] + " --from kube"); err != nil {
 				return nil, err
 			}
+			every, err := opt.repetition()
+			if err != nil {
+				return nil, err
+			}
+			if every != nil && *every > 0 {
+				a.importing(args[0], &opt.whereOptions, *every).run(ctx)
+				a.say("%s import %s ends", stampSeconds(a.now()), args[0])
+				return nil, nil
+			}
 			found, err := opt.read(ctx)
 			if err != nil {
 				return nil, err
 			}
 			a.tellProblems(found.Problems)
-			c, err := a.client()
-			if err != nil {
-				return nil, err
+			var declared *string
+			if every != nil {
+				declared = new(every.String())
 			}
-			send := client.Inventory{From: found.From, Deployments: []json.RawMessage{}, Problems: found.Problems}
-			for i := range found.Deployments {
-				text, err := json.Marshal(&found.Deployments[i])
-				if err != nil {
-					return nil, fmt.Errorf("encode deployment: %w", err)
-				}
-				send.Deployments = append(send.Deployments, text)
-			}
-			r, err := c.ImportDeployments(ctx, args[0], send)
+			r, err := a.sendInventory(ctx, args[0], found, declared)
 			if err != nil {
 				return nil, err
 			}
 			return inventoryResult{r}, nil
 		},
 	})
+}
+
+// sendInventory records what was found. every is as that of client.Inventory.
+func (a *app) sendInventory(ctx context.Context, name string, found deployment.Inventory, every *string) (client.ImportResult, error) {
+	c, err := a.client() // the token's file may be another one by now
+	if err != nil {
+		return client.ImportResult{}, err
+	}
+	send := client.Inventory{From: found.From, Deployments: []json.RawMessage{}, Problems: found.Problems, Every: every}
+	for i := range found.Deployments {
+		text, err := json.Marshal(&found.Deployments[i])
+		if err != nil {
+			return client.ImportResult{}, fmt.Errorf("encode deployment: %w", err)
+		}
+		send.Deployments = append(send.Deployments, text)
+	}
+	return c.ImportDeployments(ctx, name, send)
 }
 
 type deploymentList struct {
@@ -134,6 +176,12 @@ func importWords(im client.Import) string {
 	if n := len(im.Problems) + im.MoreProblems; n > 0 {
 		words = plural(n, "problem")
 	}
+	switch {
+	case !im.OverdueSince.IsZero():
+		words = "overdue since " + stamp(im.OverdueSince) + ", made every " + im.Every + "; " + words
+	case im.Every != "":
+		words += ", made every " + im.Every
+	}
 	if im.Old {
 		words += "; old: it says little of what runs today"
 	}
@@ -173,7 +221,8 @@ func (a *app) deploymentListCommand() *cobra.Command {
 		use: "list [flags]", short: "List what runs where, and the imports that say so",
 		long: `
 List what runs where, and below it the imports that say so: when each was made
-last, and what it could not read. One that was not repeated for 7 days is old.`,
+last, and what it could not read. One that was not repeated for 7 days is old.
+One that is made with --every and stays away is overdue.`,
 		example: `chartkeep deployment list`,
 		flags: func(f *pflag.FlagSet) {
 			f.StringVar(&importName, "import", "", "only what import `NAME` brought")

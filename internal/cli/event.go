@@ -10,6 +10,7 @@ import (
 
 	"github.com/chartkeep/chartkeep/client"
 	"github.com/chartkeep/chartkeep/internal/problem"
+	"github.com/chartkeep/chartkeep/internal/watch"
 )
 
 // eventList are events, the newest first.
@@ -46,6 +47,9 @@ func (r eventResult) view() view {
 	for _, f := range r.Evidence {
 		facts = append(facts, fact{f.Label, f.Value})
 	}
+	if get := archiveCommand(r.Event); get != "" {
+		facts = append(facts, fact{"to get the archive before", get})
+	}
 	if r.LogIndex > 0 {
 		facts = append(facts, fact{"log index", number(r.LogIndex)})
 	}
@@ -58,6 +62,15 @@ func (r eventResult) view() view {
 		v = append(v, b)
 	}
 	return v
+}
+
+// archiveCommand fetches the archive before what an event tells of.
+func archiveCommand(e client.Event) string {
+	about := watch.Event{Upstream: e.Upstream, Chart: e.Chart, Version: e.Version}
+	for _, f := range e.Evidence {
+		about.Evidence = append(about.Evidence, watch.Fact(f))
+	}
+	return about.ArchiveCommand()
 }
 
 func (a *app) eventCommands() *cobra.Command {

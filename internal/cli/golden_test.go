@@ -90,6 +90,11 @@ func sampleResults() []result {
 		Publisher: "usr-1", Time: noon, Origin: "log.example.test", Index: 8121, LogSize: 9000, SeenAt: "https://old.example.test/web-0.9.tgz", SeenDigest: some,
 	}
 	return append(append(append(append(judgeResults(), protectResults()...), monitorResults()...), custodyResults()...), []result{
+		holderList{"demo", []client.Holder{
+			{Kind: "account", Name: "ann", Grant: grant, Given: noon}, {Kind: "account", Name: "bob", Disabled: true, Grant: wide, Given: noon}, {Kind: "group", Name: "deve\x1b[2Jlopers", Grant: wide, Given: noon},
+			{Kind: "token", Name: "pipeline", Grant: wide, Given: noon, Token: &client.HeldToken{ID: "tok-1", Account: "ann", Expires: noon.AddDate(0, 1, 0)}},
+			{Kind: "token", Name: "mine", Grant: grant, Given: noon, Token: &client.HeldToken{ID: "tok-2", Account: "ann", Personal: true, Expires: noon.AddDate(1, 0, 0), LastUsed: noon}},
+		}},
 		buildInfo{daemon.Build{Version: "v1.0.0", Commit: "0123abcd", Time: "2026-03-02T12:00:00Z", Modified: true, Go: "go1.26.8", Platform: "linux/amd64"}},
 		projectResult{project}, projectList{[]client.Project{project}},
 		done{"project-removed/v1", "demo", "removed", "not needed"},

@@ -280,7 +280,7 @@ func (r grantList) view() view {
 }
 
 func (a *app) grantCommands() *cobra.Command {
-	return group("grant", "Give rights to accounts", a.grantAddCommand(), a.grantListCommand(), a.grantRevokeCommand())
+	return group("grant", "Give rights to accounts", a.grantAddCommand(), a.grantListCommand(), a.grantHoldersCommand(), a.grantRevokeCommand())
 }
 
 func (a *app) grantAddCommand() *cobra.Command {

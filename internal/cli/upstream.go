@@ -17,7 +17,7 @@ import (
 func (a *app) upstreamCommands() *cobra.Command {
 	return group("upstream", "See what other chart repositories publish, and what they change",
 		a.upstreamAddCommand(), a.upstreamListCommand(), a.upstreamShowCommand(), a.upstreamSetCommand(),
-		a.upstreamRemoveCommand(), a.upstreamPollCommand(), a.upstreamCompareCommand())
+		a.upstreamRemoveCommand(), a.upstreamPollCommand(), a.upstreamArchiveCommand(), a.upstreamCompareCommand())
 }
 
 // upstreamResult is an upstream as it stands.
@@ -59,6 +59,10 @@ var keepWords = map[string]string{
 // healthWords says how the polls of a source go.
 func healthWords(h client.Health) string {
 	switch {
+	case !h.HeldUntil.IsZero():
+		return "waits until " + stamp(h.HeldUntil) + ": an earlier poll did not end (or another process of the server is at it)"
+	case strings.HasPrefix(h.Rule, "credential"):
+		return "not polled: " + h.Error
 	case h.Suspect != "":
 		return "held back: " + h.Suspect
 	case h.Failures > 0:
@@ -166,14 +170,15 @@ func (o *upstreamOptions) mirror(was *client.Mirror) (*client.Mirror, error) {
 	if !o.mirrors() {
 		return nil, nil
 	}
-	m := client.Mirror{Project: o.mirror_project}
+	var m client.Mirror
 	switch {
-	case was != nil && (m.Project == "" || m.Project == was.Project):
+	case was != nil:
 		m = *was
-	case m.Project == "":
+	case o.mirror_project == "":
 		i := slices.IndexFunc(mirrorFlags, o.given.Changed)
 		return nil, usage("--%s says how to mirror, and --mirror-project is missing", mirrorFlags[i])
 	}
+	m.Project = cmp.Or(o.mirror_project, m.Project)
 	for name, set := range map[string]func(){
 		"mirror-charts": func() { m.Charts = o.mirror_charts }, "mirror-versions": func() { m.Versions = o.mirror_versions },
 		"mirror-min-age": func() { m.MinAge = o.mirror_min_age }, "mirror-reviewed": func() { m.Reviewed = o.mirror_reviewed },
@@ -456,7 +461,15 @@ due. What the poll finds is in chartkeep event list.`,
 			if err := c.PollUpstream(ctx, args[0]); err != nil {
 				return nil, err
 			}
-			return done{form: "upstream-polled/v1", Name: args[0], Change: "is polled now"}, nil
+			change := "is polled now"
+			if u, err := c.Upstream(ctx, args[0]); err == nil { // without it nothing is known of sources that wait
+				for _, s := range u.Sources {
+					if !s.Health.HeldUntil.IsZero() {
+						change += "; " + s.Kind + " " + healthWords(s.Health)
+					}
+				}
+			}
+			return done{form: "upstream-polled/v1", Name: args[0], Change: change}, nil
 		},
 	})
 }

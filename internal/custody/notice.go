@@ -8,12 +8,14 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/chartkeep/chartkeep/internal/access"
 	"github.com/chartkeep/chartkeep/internal/audit"
 	"github.com/chartkeep/chartkeep/internal/problem"
+	"github.com/chartkeep/chartkeep/internal/tlog"
 )
 
 // Pushed says whether an event tells of a manifest that is no release's.
@@ -107,8 +109,17 @@ func (c *Custodian) NoteRollback(ctx context.Context, st *Standing) error {
 	}
 	return c.Note(ctx, event, map[string]string{
 		"log": string(st.Log), "state": st.State, "known-by": st.By,
-		"database": fmt.Sprintf("%d %s", st.Database.Size, st.Database.Root), "signed": fmt.Sprintf("%d %s", st.Kept.Size, st.Kept.Root),
+		"database": sizeAndRoot(&st.Database), "signed": sizeAndRoot(&st.Kept),
 	})
+}
+
+// sizeAndRoot is a tree in one line; without a root, of which only the size is
+// known.
+func sizeAndRoot(cp *tlog.Checkpoint) string {
+	if cp.Root == (tlog.Hash{}) {
+		return strconv.FormatInt(cp.Size, 10)
+	}
+	return fmt.Sprintf("%d %s", cp.Size, cp.Root)
 }
 
 // noteRecovery notes what a recovery is about to do.

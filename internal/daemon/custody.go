@@ -63,9 +63,23 @@ func (d *Daemon) openCustody(ctx context.Context, blobs *blob.Dir, limits chart.
 		case st.State == custody.StateUnkept:
 			d.log.InfoContext(ctx, "nothing is kept of the log yet; it is kept from its beginning now", "log", string(st.Log), "leaves", st.Database.Size)
 		}
+	}
+	d.hold(ctx, standings)
+	return nil
+}
+
+// hold stops writing when a log stands so that nothing may be written. What is
+// kept need not be ahead of the database: the log's signer may be, or this
+// process.
+func (d *Daemon) hold(ctx context.Context, standings []custody.Standing) {
+	known := false
+	for i := range standings {
+		known = known || standings[i].Refusal() != nil
+		d.stopWriting(ctx, &standings[i])
+	}
+	if st := d.store.Contradicted(); st != nil && !known {
 		d.stopWriting(ctx, st)
 	}
-	return nil
 }
 
 // stopWriting makes the server read-only when a log stands so.
@@ -152,19 +166,12 @@ func (d *Daemon) writing(ctx context.Context, beside *sync.WaitGroup) context.Co
 // noteStandings notes how the logs stand when the store has found by itself
 // that its database went back.
 func (d *Daemon) noteStandings(ctx context.Context) {
-	standings, err := d.custody.Compare(context.WithoutCancel(ctx))
+	ctx = context.WithoutCancel(ctx)
+	standings, err := d.custody.Compare(ctx)
 	if err != nil {
 		d.log.ErrorContext(ctx, "compare the database with what is kept", "error", err)
-		return
 	}
-	known := false
-	for i := range standings {
-		known = known || standings[i].Refusal() != nil
-		d.stopWriting(context.WithoutCancel(ctx), &standings[i])
-	}
-	if reason := d.store.ReadOnly(); reason != nil && !known { // what is kept is not ahead; the log's signer is
-		d.log.ErrorContext(ctx, "read-only: the database is not what was signed", "error", reason)
-	}
+	d.hold(ctx, standings)
 }
 
 // historyReady fails while the database is not what was signed.

@@ -60,6 +60,7 @@ type Daemon struct {
 	asking    *witness.Client
 	witnesses release.WitnessConfig
 	handler   *server.Server
+	late      *lateStore
 	cert      *server.Certificate
 	ln        net.Listener
 	told      *prometheus.CounterVec
@@ -124,6 +125,7 @@ func Open(ctx context.Context, cfg Config, logs io.Writer) (_ *Daemon, err error
 	if err := d.openCustody(ctx, blobs, limits); err != nil {
 		return nil, err
 	}
+	d.late = &lateStore{Store: d.store, path: d.folder.file(fileLate)}
 	scrub, err := d.scrubbing()
 	if err != nil {
 		return nil, err
@@ -138,7 +140,7 @@ func Open(ctx context.Context, cfg Config, logs io.Writer) (_ *Daemon, err error
 	}
 	d.service = release.New(release.Config{
 		Pipelines: pipelines, SignIn: signIn, Witness: d.witnesses,
-		Store: d.store, Blobs: blobs, Limits: limits, Secret: d.keys.secret, Service: d.keys.origin,
+		Store: d.late, Blobs: blobs, Limits: limits, Secret: d.keys.secret, Service: d.keys.origin,
 		IndexCache: cache{d.folder.file(dirCache)}, Certifier: keyless.Certifier{}, Scrub: scrub, Refused: refused, Log: d.log,
 		Demand: func(ctx context.Context, project, name, version string) error {
 			return d.watch.Pull(ctx, project, name, version)
@@ -152,6 +154,9 @@ func Open(ctx context.Context, cfg Config, logs io.Writer) (_ *Daemon, err error
 	}
 	if err := d.noteSettings(ctx); err != nil {
 		return nil, err
+	}
+	if err := d.late.tellLate(ctx); err != nil {
+		d.log.ErrorContext(ctx, "tell what happened while the database was read-only", "error", err)
 	}
 	if err := d.connect(limits); err != nil {
 		return nil, err
@@ -294,11 +299,7 @@ func (d *Daemon) recordFailures(ctx context.Context, failures []server.AuthFailu
 		add(audit.AuthFailures, server.RuleCredential, f.Count)
 		add(audit.LoginLocked, server.RuleTooManyAttempts, f.Locked)
 	}
-	if d.store.ReadOnly() != nil {
-		d.log.WarnContext(ctx, "wrong credentials, which a read-only database cannot record", "sources", len(failures))
-		return
-	}
-	if err := d.store.Record(ctx, time.Now(), events...); err != nil {
+	if err := d.late.Record(ctx, time.Now(), events...); err != nil {
 		d.log.ErrorContext(ctx, "record failed credentials", "error", err)
 	}
 }
@@ -450,7 +451,7 @@ This is its first start. The administrator's token, shown here once and kept in
 The public key of the log, for everybody who verifies, is in
 %s.
 
-Three commands to try in another terminal:
+To try it, in another terminal:
 
   export CHARTKEEP_SERVER=%s CHARTKEEP_TOKEN=$(cat %s)
   chartkeep project create demo --public

@@ -1,14 +1,19 @@
 package daemon
 
 import (
+	"errors"
+	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/chartkeep/chartkeep/internal/custody"
 	"github.com/chartkeep/chartkeep/internal/problem"
 	remotesigner "github.com/chartkeep/chartkeep/internal/remote/signer"
 	"github.com/chartkeep/chartkeep/internal/signer"
@@ -213,10 +218,101 @@ func TestLogSignerStolen(t *testing.T) {
 	if p := d.store.ReadOnly(); p == nil || !strings.Contains(p.Message, "went back behind what was signed") {
 		t.Errorf("over a database that went back: %v", p)
 	}
+	if code, body := request(t, d, "GET", "/readyz", nil); code != 503 || !strings.Contains(body, "went back behind what was signed") {
+		t.Errorf("/readyz says %d %s", code, body)
+	}
 	stop()
+	// Nobody but the signer knows. It is noted, once however often he tries.
+	want := []string{"log.rollback-detected", "behind", fmt.Sprint(newest.Size), "the signer of the log"}
+	if got := notices(t, cfg.Data); len(got) != 1 || !slices.Equal([]string{string(got[0].Event), got[0].Detail["state"], got[0].Detail["signed"], got[0].Detail["known-by"]}, want) {
+		t.Errorf("noted is %+v", got)
+	}
+	_, stop = run(t, cfg)
+	stop()
+	if got := notices(t, cfg.Data); len(got) != 1 {
+		t.Errorf("after another start noted is %+v", got)
+	}
 	after, err := c.Newest(t.Context())
 	if err != nil || string(after) != string(text) {
 		t.Errorf("the signer signed something: %s, %v", after, err)
+	}
+}
+
+// notices are those that are kept in the blob store of a data folder.
+func notices(t *testing.T, data string) []custody.Notice {
+	t.Helper()
+	dir := filepath.Join(data, dirBlobs, "records", "notice")
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	var out []custody.Notice
+	for _, e := range entries {
+		text, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, err := custody.ParseNotice(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, n)
+	}
+	return out
+}
+
+// TestLogSignerTold puts back all of a server, records too, to before what its
+// signer has signed since: that alone knows of it. When the server is again as
+// it was, the audit log is told.
+func TestLogSignerTold(t *testing.T) {
+	cfg := Default()
+	cfg.Data = filepath.Join(t.TempDir(), "data")
+	d, stop := run(t, cfg)
+	created(t, d, "demo")
+	stop()
+	cfg, dir := moved(t, cfg)
+	signerAt(t, dir)
+	if err := os.Remove(filepath.Join(cfg.Data, fileLogKey)); err != nil {
+		t.Fatal(err)
+	}
+	records := filepath.Join(cfg.Data, dirBlobs, "records")
+	save := func() (put func()) {
+		to := t.TempDir()
+		copyDatabase(t, cfg.Data, to)
+		if err := os.CopyFS(filepath.Join(to, "records"), os.DirFS(records)); err != nil {
+			t.Fatal(err)
+		}
+		return func() {
+			copyDatabase(t, to, cfg.Data)
+			for _, folder := range []string{"checkpoint", "entries"} {
+				at := filepath.Join(records, folder)
+				if err := errors.Join(os.RemoveAll(at), os.CopyFS(at, os.DirFS(filepath.Join(to, "records", folder)))); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	before := save()
+	d, stop = run(t, cfg)
+	pushed(t, d, "web", "1.0.0")
+	stop()
+	after := save()
+
+	before()
+	d, stop = run(t, cfg)
+	if d.store.ReadOnly() == nil {
+		t.Fatal("it takes writes")
+	}
+	stop()
+	if told := notices(t, cfg.Data); len(told) != 1 || told[0].Detail["known-by"] != "the signer of the log" {
+		t.Fatalf("noted is %+v", told)
+	}
+	after()
+	_, stop = run(t, cfg)
+	stop() // tells what was noted
+	d, _ = run(t, cfg)
+	if _, body := request(t, d, "GET", "/api/v1/audit?event=log.rollback-detected", nil); strings.Count(body, `"event":"log.rollback-detected"`) != 1 || !strings.Contains(body, "the signer of the log") {
+		t.Errorf("the audit log says %s", body)
 	}
 }
 

@@ -89,4 +89,5 @@ func (d *Daemon) watching(ctx context.Context, beside *sync.WaitGroup, w *watch.
 	beside.Go(func() { d.every(ctx, time.Minute, "take fingerprints", w.Fingerprint) })
 	beside.Go(func() { d.every(ctx, time.Hour, "forget old events", w.Prune) })
 	beside.Go(func() { d.every(ctx, time.Minute, "end alerts", w.EndAlerts) })
+	beside.Go(func() { d.every(ctx, time.Minute, "tell of overdue imports", w.TellOverdue) })
 }

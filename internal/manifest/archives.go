@@ -20,7 +20,7 @@ import (
 // Kubernetes removed are findings.
 // Cost: two renderings, and Compare.
 func CompareArchives(old, new []byte, o Options) (Result, error) {
-	e, err := examine(old, new, o.orDefault(), "")
+	e, err := NewBase(old, o).examine(new, "")
 	if err != nil {
 		return Result{}, err
 	}
@@ -51,7 +51,7 @@ type examined struct {
 	exposed  exposures
 }
 
-// examine compares two archives. A chart that does not render is a finding,
+// examine compares the base with another archive. A chart that does not render is a finding,
 // not-rendered, with Helm's reason. What can be had all the same follows: first
 // both charts are rendered past what they require and refuse; where that fails
 // too, the lines of the templates that speak of rights, images and privileges
@@ -59,7 +59,8 @@ type examined struct {
 //
 // The error is that of an archive that cannot be read at all, which of the two
 // is a fact of the problem; or that of a version of Kubernetes that is none.
-func examine(old, new []byte, o Options, kube string) (e examined, err error) {
+func (b *Base) examine(new []byte, kube string) (e examined, err error) {
+	old, o := b.archive, b.options
 	charts, err := openBoth(old, new, o)
 	if err != nil {
 		return e, err
@@ -73,7 +74,7 @@ func examine(old, new []byte, o Options, kube string) (e examined, err error) {
 	e.found, e.fit = append(e.found, values...), fit
 	optional := optionalRights(charts[0], charts[1])
 	var failed [2]error
-	if e.rendered, failed = renderBoth(charts, o); failed == [2]error{} {
+	if e.rendered, failed = b.render(charts, new, o); failed == [2]error{} {
 		e.compareRendered(kube)
 		if !slices.ContainsFunc(e.found, func(f Finding) bool { return f.Rule == "rights-widened" }) {
 			e.found = append(e.found, optional...)
@@ -97,7 +98,7 @@ func examine(old, new []byte, o Options, kube string) (e examined, err error) {
 		return e, err
 	}
 	o.Lenient = true
-	if e.rendered, failed = renderBoth(charts, o); failed == [2]error{} {
+	if e.rendered, failed = b.render(charts, new, o); failed == [2]error{} {
 		e.basis = BasisLenient
 		e.found.add("compared-partly", Low, e.names[1], "both charts were rendered past what they require and refuse; with real values they may differ otherwise", "", "")
 		e.compareRendered(kube)
@@ -127,13 +128,6 @@ func openBoth(old, new []byte, o Options) (charts [2]*helmchart.Chart, err error
 		}
 	}
 	return charts, nil
-}
-
-func renderBoth(charts [2]*helmchart.Chart, o Options) (rendered [2]Rendered, failed [2]error) {
-	for i, c := range charts {
-		rendered[i], failed[i] = render(c, o)
-	}
-	return rendered, failed
 }
 
 func nameOf(c *helmchart.Chart) string { return oneLine(c.Name() + " " + c.Metadata.Version) }

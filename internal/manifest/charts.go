@@ -60,11 +60,11 @@ type Side struct {
 // that is none. Cost: two renderings, Compare, and
 // what the texts of objects differ in.
 func CompareCharts(old, new []byte, o Options) (Comparison, error) {
-	o = o.orDefault()
-	e, err := examine(old, new, o, o.KubeVersion)
-	if err != nil {
-		return Comparison{}, err
-	}
+	return NewBase(old, o).Compare(new)
+}
+
+// comparison is what was examined, as it is told.
+func (e *examined) comparison(o Options) Comparison {
 	c := Comparison{Old: e.side(0, o), New: e.side(1, o), Basis: e.basis, Fit: e.fit}
 	if c.Findings = e.found.sorted(); c.Findings == nil {
 		c.Findings = []Finding{}
@@ -80,7 +80,7 @@ func CompareCharts(old, new []byte, o Options) (Comparison, error) {
 	default:
 		c.Undo = undoOf(e.rendered[0], e.rendered[1], e.objects, e.crds, o.KubeVersion)
 	}
-	return c, nil
+	return c
 }
 
 // unserved are the objects that the cluster does not take, whether they changed

@@ -114,7 +114,7 @@ func TestRendersAsHelm(t *testing.T) {
 				t.Logf("%s: %v", path, err)
 				continue
 			}
-			if err := weave(c, map[string]string{}); err != nil {
+			if err := weave(c, &Templates{}); err != nil {
 				t.Errorf("%s: %v", path, err)
 				continue
 			}

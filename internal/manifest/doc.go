@@ -16,7 +16,8 @@
 // findings in words, how somebody's values fit (Fit), what it asks of people
 // (EffortOf), whether it can be rolled back (UndoOf), and the lines that differ,
 // with secrets masked. Compare, CompareArchives and CompareValues are parts of
-// it.
+// it. Base does the same for many versions against one, which is rendered once,
+// and Templates keeps between calls what does not depend on values.
 //
 // What always holds:
 //

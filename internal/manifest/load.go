@@ -106,8 +106,7 @@ func templatesOf(c *helmchart.Chart, lim Limits) (files int, size int64) {
 }
 
 // weave guards every template of a chart and its dependencies, each text once.
-// What was woven before is in woven, and is added to it.
-func weave(c *helmchart.Chart, woven map[string]string) error {
+func weave(c *helmchart.Chart, known *Templates) error {
 	done := map[*byte]bool{}
 	var each func(c *helmchart.Chart) error
 	each = func(c *helmchart.Chart) error {
@@ -115,15 +114,9 @@ func weave(c *helmchart.Chart, woven map[string]string) error {
 			if t == nil || len(t.Data) == 0 || done[&t.Data[0]] {
 				continue
 			}
-			name := path.Join(c.ChartFullPath(), t.Name)
-			key := name + "\x00" + string(t.Data)
-			text, known := woven[key]
-			if !known {
-				var err error
-				if text, err = guardTemplate(name, string(t.Data)); err != nil {
-					return problem.New(problem.Invalid, "render-failed", "a template cannot be parsed: %s", oneLine(unweave(err).Error()))
-				}
-				woven[key] = text
+			text, err := known.guard(path.Join(c.ChartFullPath(), t.Name), string(t.Data))
+			if err != nil {
+				return problem.New(problem.Invalid, "render-failed", "a template cannot be parsed: %s", oneLine(unweave(err).Error()))
 			}
 			if t.Data = []byte(text); len(t.Data) > 0 {
 				done[&t.Data[0]] = true

@@ -67,15 +67,17 @@ type Options struct {
 	// Lenient goes on where the chart says fail, or that a value is required.
 	Lenient bool
 	Limits  Limits
-
-	woven map[string]string // templates under guard, by name and text: versions of a chart share most
+	// Templates are kept from one call to the next; nil keeps them for one call.
+	Templates *Templates
 }
 
 func (o Options) orDefault() Options {
 	o.Name, o.Namespace = cmp.Or(o.Name, "release"), cmp.Or(o.Namespace, "default")
 	o.KubeVersion = cmp.Or(o.KubeVersion, KubeVersion)
 	o.Limits = o.Limits.orDefault()
-	o.woven = map[string]string{}
+	if o.Templates == nil {
+		o.Templates = &Templates{}
+	}
 	return o
 }
 
@@ -148,7 +150,7 @@ func render(c *helmchart.Chart, o Options) (Rendered, error) {
 	if err := settle(c, o); err != nil {
 		return Rendered{}, err
 	}
-	if err := weave(c, o.woven); err != nil {
+	if err := weave(c, o.Templates); err != nil {
 		return Rendered{}, err
 	}
 	capabilities, err := capabilitiesOf(o)

@@ -80,7 +80,7 @@ func undoOf(old, new Rendered, objects, definitions []pair, kubeVersion string) 
 	}
 	for i, r := range []Rendered{old, new} {
 		if n := len(r.Faults); n > 0 {
-			u.add(UndoUnknown, "undo-not-read", "chart", fmt.Sprintf("%d parts of what the %s version renders could not be read: %s", n, []string{"old", "new"}[i], r.Faults[0]), "")
+			u.add(UndoUnknown, "undo-not-read", "chart", fmt.Sprintf("of what the %s version renders, %d could not be read: %s", []string{"old", "new"}[i], n, r.Faults[0]), "")
 		}
 	}
 	return u.undo()

@@ -5,6 +5,35 @@ import "testing"
 // Sentences as people write them, made for this test. Each stands alone under
 // no heading, unless it brings one.
 var speaks = []string{
+	"The server now uses the runtime 1.17.5 to address a vulnerability (CVE-2031-44716) where memory grows while accepting requests.",
+	"Mask passwords when settings are written as JSON",
+	"Verification of server certificates is enabled as default",
+	"Don't expose the connection string in the name of a metric",
+	"Use a Role instead of a ClusterRole where one namespace is watched",
+	"Read the database password from a file instead of an environment variable",
+	"Use stronger digest algorithms for the key store",
+	"Do not disable hostname verification by default",
+	"Prevent users without sufficient permission from creating reservations",
+	"Enforce a password policy for local accounts",
+	"Administrators can no longer retrieve API tokens of others",
+	"Fix revoked tokens that could still be used",
+	"The admin console is now disabled by default",
+	"Compare API tokens in constant time",
+	// a box, and an item that is one link
+	"```{important}\nThis release fixes a moderate CSRF weakness in the forms.\n```",
+	"## Changes\n\n* **Fixes [CVE-2031-12345](https://example.org/advisories/1)**\n* Another colour for the menu\n",
+	// safer than before
+	"TLSv1.1 and lower is by default disabled",
+	"The images are built on a minimal base, reducing the attack surface",
+	"Stop auto-mounting service account tokens into pods",
+	"The operator now uses the container settings that match the restricted Pod Security Standard",
+	"The policy was updated to restrict pods from running as `root`",
+	"Output of templates is automatically escaped by default",
+	"Key rotation is enabled by default every 30 days",
+	"Improve sanitization of links in comments",
+	"The admin port now listens on localhost only",
+	"Enforce object-level permissions on saved reports",
+	"Ensure permission constraints are enforced when a job is started through the API",
 	// identifiers
 	"Fix CVE-2031-12345",
 	"CVE-2031-12345: heap overflow in the frame parser",
@@ -151,6 +180,25 @@ var speaks = []string{
 }
 
 var silent = []string{
+	"Ignore CVE-2031-12345 in the scan of the image",
+	"Suppress the warning of the scanner about CVE-2031-12345",
+	"Raise the session limit for dev mode to ten",
+	"This action allows to cancel the sessions of other users",
+	"Operators can now set up catalogs using role-based authentication",
+	"Constant-time pagination of large tables",
+	"Use a constant-time load balancer",
+	"Improve logs to help diagnose certificate validation issues",
+	"Useful for tokens with limited permissions",
+	"Exempt requests of the query API from CSRF inspection",
+	"Please move to a newer minor version to continue to get security fixes",
+	// no box, and states that are no change
+	"```yaml\nimportant: fixes a CSRF weakness\n```",
+	"Correct the permissions name to allow adding a shelf in the UI",
+	"Correct file permissions so that the nightly script can be executed",
+	"Use the common base image rather than the non-root variant, because the proxy already runs as non-root",
+	"The injector ignores pods that have disabled automountServiceAccountToken",
+	"Removed policies for probes, since probes are now authenticated by default",
+	"If you keep the old keys you will not benefit from the additional security",
 	// identifiers that are no repair
 	"No known vulnerabilities, CVE-2031-12345 does not affect this project",
 	"We are not affected by CVE-2031-12345",

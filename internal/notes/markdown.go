@@ -173,8 +173,11 @@ func (d *document) blocks(parent ast.Node, s *scope) {
 			} else if n.PreviousSibling() == nil && n.NextSibling() != nil && parent.Kind() == ast.KindListItem {
 				c = classOf(u) // what item has set
 			}
-			if c != 0 {
-				continue // a heading in all but its marks
+			if c != 0 { // a heading in all but its marks
+				if bytes.ContainsAny(u.said, "0123456789") {
+					d.judge(u)
+				}
+				continue
 			}
 			u.class = s.class()
 			d.judge(u)
@@ -188,6 +191,10 @@ func (d *document) blocks(parent ast.Node, s *scope) {
 			d.blocks(n, &inner)
 		case *ast.CodeBlock:
 			d.plain(n, s)
+		case *ast.FencedCodeBlock:
+			if n.Info != nil && directive.Match(n.Info.Value(d.src)) {
+				d.plain(n, s)
+			}
 		case *ast.HTMLBlock:
 			if first := n.Lines(); first.Len() > 0 {
 				at := first.At(0)
@@ -362,6 +369,10 @@ func (d *document) plain(n ast.Node, s *scope) {
 	}
 	flush()
 }
+
+// directive is what MyST and R Markdown have behind a fence around prose: a box
+// that readers should see.
+var directive = regexp.MustCompile(`(?i)^:{0,3}\{?(?:admonition|attention|caution|danger|error|hint|important|note|seealso|tip|warning|versionchanged|deprecated)\}?(?:\s|$)`)
 
 // issueMark begins the items of lists that have the number of an issue for a
 // mark.

@@ -4,7 +4,7 @@ package notes
 // the parts.
 const (
 	few    = `(?:[^\s.,;:]+ ){0,3}`
-	secret = `(?:secrets?|passwords?|passphrases?|credentials?|(?:api|private|secret|access|signing|encryption|session)[- ]?(?:keys?|tokens?)|tokens?|sensitive (?:\w+ )?(?:data|information|info|values?|config\w*|content|details|headers?|fields?)|personal data|auth-pass|cookies?|authorization headers?|private data|confidential \w+)`
+	secret = `(?:secrets?|passwords?|passphrases?|credentials?|(?:api|private|secret|access|signing|encryption|session)[- ]?(?:keys?|tokens?)|tokens?|sensitive (?:\w+ )?(?:data|information|info|values?|config\w*|content|details|headers?|fields?)|personal data|auth-pass|cookies?|connection strings?|authorization headers?|private data|confidential \w+)`
 	access = `(?:authentication|authorization|authorisation|authn|authz|auth|access[- ]controls?|access|permissions?|acls?|rbac|security|sandbox\w*|validation|verification|restrictions?|checks?|polic(?:y|ies)|2fa|mfa|totp|otp|login|allow-?lists?|white-?lists?|block-?lists?|black-?lists?|protections?|signatures?|csp|same-?origin|isolation|namespace|policy|rate[- ]limit\w*|password|filters?)`
 )
 
@@ -25,6 +25,7 @@ var weaknesses = []pattern{
 	near("timing|side-ch|side ch|padding|attack|man-in|man in|rebind", `\b(?:timing (?:attacks?|side[- ]channels?|leaks?|oracles?)|side[- ]channels?(?: attacks?)?|padding oracles?|(?:bleichenbacher|downgrade|replay|brute[- ]?force|dictionary|spoof\w*|phishing|mitm|man[- ]in[- ]the[- ]middle|injection|traversal|rebinding|amplification|flood\w*|collision|confusion) attacks?|man[- ]in[- ]the[- ]middle|dns rebinding)\b`),
 	near("disclos|expos|leak", `\b(?:(?:information|info|data|memory|path|file|source(?: code)?|`+secret+`) (?:disclosures?|exposures?)|(?:information|data|`+secret+`) leak(?:s|age|ing|ed)?|leak\w* (?:of )?`+few+secret+`|expos(?:e[sd]?|ing|ure of) `+few+`(?:passwords?|credentials?|private keys?|sensitive \w+|secrets))\b`),
 	near("fixation|hijack|clickjack|poison|pollution|takeover|enumerat|deseriali|improper|insufficient|missing|forg|spoof", `\b(?:session (?:fixation|hijack\w*)|clickjack\w*|(?:cache|dns|web cache) poison\w*|prototype pollution|(?:account|subdomain) takeovers?|user(?:name)? enumeration|(?:insecure|unsafe|untrusted) deseriali[sz]ation|improper (?:access|auth\w*|validation|certificate|input)\w*|insufficient (?:access|auth\w*|validation|entropy|verification)|missing (?:authori[sz]ation|authentication|access control|permission) checks?|signature forger\w+|forge[ds]?|spoof(?:ed|ing|s|able)?)\b`),
+	near("revoked|expired|deleted|disabled|blocked|deactivated", `\b(?:revoked|expired|deleted|disabled|blocked|deactivated) (?:\w+ ){0,2}?(?:tokens?|users?|keys?|certificates?|accounts?|sessions?|credentials?)\b.{0,60}\b(?:still|continued?|remain\w*|can|could) (?:\w+ ){0,2}?(?:accepted|allowed|valid|work\w*|us(?:e|ed|able)|access\w*|log ?in|authenticate\w*|active|perform)\b`),
 	near("exploit|cve", `\b(?:exploit(?:s|ed|able|ing|ation)?|cves?)\b`),
 	// secrets where they do not belong
 	near("log|text|stdout|error|url", `\b`+secret+` `+few+`(?:in|to|into|from) (?:the |plain ?|clear ?)*(?:logs?|text|log files?|logging|stdout|error messages?|urls?)\b`),
@@ -48,7 +49,7 @@ var could = always(`\b(?:could|can|may|might|would|able to|allow(?:s|ed|ing)?|le
 var remedy = near("secur", `\bsecurity[- ](?:(?:and|&|/|or|\+) ?(?:\w+[- ]?){1,2} ?)?(?:(?:related|critical|relevant|important|only|bug|vulnerability) )?(?:bug ?)?-?(?:fix(?:e[sd])?|patch(?:e[sd])?|hot-?fix(?:es)?|release|advisor(?:y|ies)|bulletins?|remediations?|mitigations?)\b|\bsecurity[- ](?:maintenance |related )?updates?\b|\b(?:bug|stability|performance|maintenance)(?: fixes)?(?:,| and| &|/| or) security (?:fix(?:es)?|updates?|patches|improvements?|issues?)\b|\bsecurity,? (?:and )?(?:bug|stability|performance|reliability)[ -]?fix(?:es)?\b|\b(?:urgency|priority|severity|type|category|kind|importance)(?: is)?:? security\b|\[security\]|\(security\)$`)
 
 // routine is a remedy that the product deals with, or that is announced.
-var routine = always(`\b(?:automatic(?:ally)?|unattended|notif\w+|schedule\w*|subscri\w+|polic(?:y|ies)|process|end of (?:life|security)|eol|no longer (?:receive|get|supported)|only receive|receives?|will (?:receive|get|only|be|continue|no longer)|until|support(?:ed)? (?:period|window|until|for)|mailing list|feeds?|backports? polic\w+|revert\w*)\b`)
+var routine = always(`\b(?:automatic(?:ally)?|unattended|notif\w+|schedule\w*|subscri\w+|polic(?:y|ies)|process|end of (?:life|security)|eol|no longer (?:receive|get|supported)|only receive|receives?|will (?:receive|get|only|be|continue|no longer)|until|support(?:ed)? (?:period|window|until|for)|mailing list|feeds?|backports? polic\w+|continue to (?:get|receive)|should stop|revert\w*)\b`)
 
 // memory are faults of memory that may be a vulnerability, and of which nobody
 // says so.
@@ -124,6 +125,9 @@ var bumpFor = always(`\b(?:bump\w*|upgrad\w*|updat\w*)\b.*\b(?:because of|due to
 // weak looks for the repair of a weakness.
 func (s *statement) weak() (string, int) {
 	prose := withoutCompounds(s.prose)
+	if relaxes.Match(prose) {
+		return "", 0
+	}
 	remedied, attacked, strange := remedy.FindIndex(prose[s.body:]), attack.FindIndex(prose), stranger.FindIndex(prose)
 	inMemory, named := memory.FindIndex(prose), first(weaknesses, prose)
 	if remedied == nil && attacked == nil && strange == nil && named == nil && inMemory == nil {
@@ -143,7 +147,7 @@ func (s *statement) weak() (string, int) {
 		return kind, s.body + remedied[0]
 	case attacked != nil && guards && !asks && (repaired || could.Match(prose)):
 		return kind, attacked[0]
-	case strange != nil && !offers && did.Match(prose) && !s.has(optional):
+	case strange != nil && !offers && repaired && did.Match(prose) && !s.has(optional):
 		return kind, strange[0]
 	case named != nil && guards && !asks && (repaired || opening.Match(prose[s.body:max(s.body, named[0])])):
 		return kind, named[0]
@@ -154,6 +158,9 @@ func (s *statement) weak() (string, int) {
 	}
 	return RuleMemory, inMemory[0]
 }
+
+// relaxes are the words of a check that is left out where it is in the way.
+var relaxes = near("csrf|xsrf", `\b(?:exempt\w*|skip\w*|avoid\w*|overrid\w+|disabl\w+|opt(?:ing)? out|bypass\w*|relax\w*|not requir\w*|no longer requir\w*) (?:\S+ ){0,5}?(?:csrf|xsrf)\b`)
 
 // updates says that something inside is updated. To ask the reader for an
 // upgrade is no update.

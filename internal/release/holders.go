@@ -32,13 +32,15 @@ type HolderFilter struct {
 
 // Holdings lists who holds what.
 type Holdings interface {
-	// Holders lists a page of holders. Cost: a scan of all grants, which people
-	// made one by one (about 0.2 s at a million), and limit rows.
+	// Holders lists a page of holders. Cost: the grants that reach the project,
+	// by index, and a sort of them: of a million grants, 2 ms for a project with 20
+	// and 0.1 s for one with ten thousand. Those of all projects are a scan: 3 s
+	// a page at a million.
 	Holders(ctx context.Context, f HolderFilter, now time.Time) ([]Holder, error)
 }
 
-// maxHolders bounds a page of holders.
-const maxHolders = 500
+// MaxHolders bounds a page of holders.
+const MaxHolders = 500
 
 // Holders lists who may do something in a project, for whoever may read its
 // audit trail, where each grant stands with who gave it; those of the whole
@@ -53,8 +55,8 @@ func (s *Service) Holders(ctx context.Context, c Caller, f HolderFilter) ([]Hold
 	} else if rest != "" {
 		return nil, s.noSuchProject(c, f.Project)
 	}
-	if f.Limit < 1 || f.Limit > maxHolders {
-		return nil, problem.New(problem.Invalid, "limit", "a page has between 1 and %d holders, not %d", maxHolders, f.Limit)
+	if f.Limit < 1 || f.Limit > MaxHolders {
+		return nil, problem.New(problem.Invalid, "limit", "a page has between 1 and %d holders, not %d", MaxHolders, f.Limit)
 	}
 	return s.store.Holders(ctx, f, s.now())
 }

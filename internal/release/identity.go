@@ -236,13 +236,12 @@ func (s *Service) MintSession(ctx context.Context, c Caller) (string, time.Time,
 	}
 	ev := s.event(c)
 	ev.Name, ev.Outcome = audit.LoginOK, audit.Outcome{Result: audit.Allowed}
-	err = s.store.Record(ctx, s.now(), ev)
-	if p, ok := problem.As(err); ok && p.Rule == "read-only" {
-		// Whoever has to find out why needs to get in; nothing can be changed.
-		s.log.WarnContext(ctx, "signed in, which a read-only database cannot record", "account", id, "request_id", c.RequestID)
-		err = nil
+	// Whoever has to find out why a database is read-only needs to get in; a store
+	// of that kind keeps the event for later, or refuses.
+	if err := s.store.Record(ctx, s.now(), ev); err != nil {
+		return "", time.Time{}, err
 	}
-	return token, b.Expires, err
+	return token, b.Expires, nil
 }
 
 // CreateAccount makes an account. A robot has no password and works with

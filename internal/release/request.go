@@ -158,6 +158,10 @@ func (s *Service) RequestTombstone(ctx context.Context, c Caller, project, name,
 		return Request{}, err
 	}
 	r, p, err := s.release(ctx, c, project, name, version)
+	if e, ok := problem.As(err); ok && e.Rule == ruleRemoved {
+		return Request{}, problem.New(problem.Gone, ruleRemoved, "the project %s was removed, and a tombstone has to be asked for before that", project).
+			With("its releases", "served to nobody; their bytes stay in the blob store, and fsck looks for them")
+	}
 	if err != nil {
 		return Request{}, err
 	}

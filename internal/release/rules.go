@@ -174,8 +174,10 @@ func CheckStateChange(r *Release, yank bool) error {
 
 // RefuseRemoved is the answer to everything about a project that was removed.
 func RefuseRemoved(name string) error {
-	return problem.New(problem.Gone, "project-removed", "the project %s was removed; its names stay taken", name)
+	return problem.New(problem.Gone, ruleRemoved, "the project %s was removed; its names stay taken", name)
 }
+
+const ruleRemoved = "project-removed"
 
 // RefuseProject is the answer to a project's name that another one keeps.
 func RefuseProject(name, other string, state ProjectState) error {

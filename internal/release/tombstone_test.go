@@ -118,6 +118,19 @@ func mustRead(t *testing.T, r *registry, digest string) []byte {
 	return b
 }
 
+// A removed project takes no tombstone, and says when it would have.
+func TestTombstoneOfRemovedProject(t *testing.T) {
+	r := newRegistry(t)
+	ann, _, _ := r.team()
+	r.attached("demo", "web", "1.0.0")
+	r.ok(r.RemoveProject(r.ctx, r.admin, "demo", "no longer needed"))
+	_, err := r.RequestTombstone(r.ctx, ann, "demo", "web", "1.0.0", "secret", "holds a key")
+	r.refused(err, problem.Gone, "project-removed")
+	if !strings.Contains(err.Error(), "has to be asked for before") {
+		t.Errorf("it says %v", err)
+	}
+}
+
 // TestTombstoneKeepsWhatOthersNeed has the same archive in two projects.
 func TestTombstoneKeepsWhatOthersNeed(t *testing.T) {
 	r := newRegistry(t)

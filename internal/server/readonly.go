@@ -15,7 +15,7 @@ const HeaderReadOnly = "Chartkeep-Read-Only"
 var readingPosts = map[string]bool{
 	"/v2/token":                true,
 	"/api/v1/advisories/match": true,
-	"/ui/sign-in":              true, // a cookie comes; the server's log has what the trail cannot take
+	"/ui/sign-in":              true, // a cookie comes; the event is kept for the trail, or nobody signs in
 	"/ui/sign-out":             true, // a cookie goes
 	"/ui/theme":                true, // a cookie comes
 }

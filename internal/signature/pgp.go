@@ -140,6 +140,19 @@ func checkEntity(e *openpgp.Entity) error {
 	return nil
 }
 
+// Fingerprint is that of a signer's PGP key, in upper-case hex digits; "" for a
+// signer of another kind, and for a key that cannot be read.
+func (s *Signer) Fingerprint() string {
+	if s.Kind() != PGP {
+		return ""
+	}
+	e, err := readPGP(s.PGP)
+	if err != nil {
+		return ""
+	}
+	return fingerprint(e)
+}
+
 func fingerprint(e *openpgp.Entity) string {
 	return strings.ToUpper(hex.EncodeToString(e.PrimaryKey.Fingerprint))
 }

@@ -39,8 +39,11 @@ func TestKill(t *testing.T) {
 	b := a.fork(1, "b")
 	roots := map[int64]tlog.Hash{} // of what was given away
 	size := int64(0)
+	// Takes a second or two. A signer that forgets could go on without an end.
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
 	for round := range 6 {
-		cmd := exec.Command(os.Args[0])
+		cmd := exec.CommandContext(ctx, os.Args[0])
 		cmd.Env, cmd.Stderr = append(os.Environ(), "SIGNER_TEST_FOLDER="+dir), os.Stderr
 		out, err := cmd.StdoutPipe()
 		if err != nil {
@@ -58,8 +61,11 @@ func TestKill(t *testing.T) {
 		}
 		time.AfterFunc(time.Duration(15+13*round)*time.Millisecond, func() { cmd.Process.Kill() })
 		for alive := true; alive; {
+			if ctx.Err() != nil {
+				t.Fatalf("round %d: the signer came to no end; %d heads were signed", round, len(roots))
+			}
 			for _, l := range []*tree{a, b} {
-				text, err := c.SignHead(t.Context(), l.request(size, min(size+1, 250)))
+				text, err := c.SignHead(ctx, l.request(size, min(size+1, 250)))
 				if conflict, ok := asSize(err); ok {
 					if conflict < size || conflict > size+1 {
 						t.Fatalf("round %d: it gave %d leaves away and knows of %d", round, size, conflict)

@@ -25,8 +25,8 @@ type judged struct {
 }
 
 // judge works out what is open on a deployment, and what each newer version
-// would do about it. Nothing is written. Cost: the images; two renderings for
-// each version that was not compared before, at most eight.
+// would do about it. Nothing is written. Cost: the images; a rendering for each
+// version that was not compared before, at most eight, and one for what runs.
 func (s *Service) judge(ctx context.Context, is *state, d *watch.Deployment) (*judged, error) {
 	open, err := s.store.OpenExposures(ctx, d.Key)
 	if err != nil {

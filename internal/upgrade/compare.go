@@ -5,54 +5,12 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"sync"
-	"time"
 
 	"github.com/chartkeep/chartkeep/internal/deployment"
 	"github.com/chartkeep/chartkeep/internal/manifest"
 	"github.com/chartkeep/chartkeep/internal/problem"
 	"github.com/chartkeep/chartkeep/internal/watch"
 )
-
-// shelf keeps what was compared lately: rendering two charts costs a tenth of a
-// second or more, and plans, reviews and pages ask for the same pairs.
-type shelf struct {
-	mu    sync.Mutex
-	pairs map[string]tried
-}
-
-// tried is what came of a comparison.
-type tried struct {
-	pair *pair
-	err  error
-	at   time.Time
-}
-
-// Bounds of the shelf. A pair has some kilobytes: the texts of a comparison are
-// left out.
-const (
-	maxPairs = 4096
-	retry    = time.Hour // what could not be compared is left alone for so long: its source may be down
-)
-
-func (s *shelf) get(key string, now time.Time) (*pair, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	t := s.pairs[key]
-	if t.err != nil && now.Sub(t.at) >= retry {
-		return nil, nil
-	}
-	return t.pair, t.err
-}
-
-func (s *shelf) put(key string, t tried) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.pairs == nil || len(s.pairs) >= maxPairs {
-		s.pairs = map[string]tried{}
-	}
-	s.pairs[key] = t
-}
 
 // pair is what moving from one archive to another does under the values of a
 // deployment. It is not changed after it was made.
@@ -73,6 +31,8 @@ type pair struct {
 type source struct {
 	name string
 	read func(ctx context.Context) (archive []byte, digest string, err error)
+
+	kept *manifest.Base // see base
 }
 
 // bytes reads a source; none is no archive.
@@ -81,6 +41,22 @@ func (f *source) bytes(ctx context.Context) ([]byte, string, error) {
 		return nil, "", nil
 	}
 	return f.read(ctx)
+}
+
+// base is a source that others are compared with: it is read and rendered once.
+// The options must be the same each time. None is no base.
+func (f *source) base(ctx context.Context, o manifest.Options) (*manifest.Base, error) {
+	if f == nil {
+		return nil, nil
+	}
+	if f.kept == nil {
+		archive, _, err := f.read(ctx)
+		if err != nil {
+			return nil, err
+		}
+		f.kept = manifest.NewBase(archive, o)
+	}
+	return f.kept, nil
 }
 
 func (f *source) key() string {
@@ -93,13 +69,13 @@ func (f *source) key() string {
 // options are how a deployment's chart is rendered.
 func (s *Service) options(d *watch.Deployment) (manifest.Options, error) {
 	values, _, err := d.RenderValues()
-	return manifest.Options{Values: values, Name: d.Name, Namespace: d.Namespace, Upgrade: true, Limits: s.render}, err
+	return manifest.Options{Values: values, Name: d.Name, Namespace: d.Namespace, Upgrade: true, Limits: s.render, Templates: &s.templates}, err
 }
 
 // compare compares two archives under the values of a deployment; nil is one
 // that is not had. Cost: nothing when the pair, or that it could not be
-// compared a moment ago, is on the shelf; else reading the archives and two
-// renderings.
+// compared a moment ago, is on the shelf; else reading the new archive and a
+// rendering, and for the first version of a source the same of the old one.
 func (s *Service) compare(ctx context.Context, d *watch.Deployment, old, new *source) (*pair, error) {
 	key := pairKey(d, old.key(), new.key())
 	if p, err := s.shelf.get(key, s.now()); p != nil || err != nil {
@@ -107,7 +83,9 @@ func (s *Service) compare(ctx context.Context, d *watch.Deployment, old, new *so
 	}
 	p, err := s.compareNow(ctx, d, old, new)
 	if _, ok := problem.As(err); err == nil || ok && ctx.Err() == nil {
-		s.shelf.put(key, tried{pair: p, err: err, at: s.now()})
+		if failed := s.shelf.put(key, p, err, s.now()); failed != nil {
+			return nil, failed
+		}
 	}
 	return p, err
 }
@@ -117,7 +95,7 @@ func (s *Service) compareNow(ctx context.Context, d *watch.Deployment, old, new 
 	if err != nil {
 		return nil, err
 	}
-	was, _, err := old.bytes(ctx)
+	was, err := old.base(ctx, o)
 	if err != nil {
 		return nil, err
 	}
@@ -135,15 +113,15 @@ func (s *Service) compareNow(ctx context.Context, d *watch.Deployment, old, new 
 // compared compares two archives, of which one may be nil: then the other one
 // is compared with itself, and what an upgrade asks of people is not known, and
 // not small for that.
-func compared(old, new []byte, o manifest.Options) (*pair, manifest.Comparison, error) {
+func compared(old *manifest.Base, new []byte, o manifest.Options) (*pair, manifest.Comparison, error) {
 	missing := -1
 	switch {
 	case old == nil:
-		missing, old = 0, new
+		missing, old = 0, manifest.NewBase(new, o)
 	case new == nil:
-		missing, new = 1, old
+		missing, new = 1, old.Archive()
 	}
-	c, err := manifest.CompareCharts(old, new, o)
+	c, err := old.Compare(new)
 	if err != nil {
 		return nil, c, err
 	}

@@ -283,7 +283,7 @@ func (is *state) stated(f *Finding, o advisory.Open) []decision.Lift {
 func (is *state) waived(f *Finding, s *subject) []decision.Lift {
 	var out []decision.Lift
 	for i := range is.waivers {
-		if w := &is.waivers[i]; w.covers(f, s.d.Key) {
+		if w := &is.waivers[i]; w.Covers(f, s.d.Key) {
 			out = append(out, decision.Lift{
 				ID: strconv.FormatInt(w.ID, 10), Status: "waived", Reason: w.Reason, By: cmp.Or(w.ApprovedByName, w.ApprovedBy), Expires: w.Expires,
 				Source: fmt.Sprintf("waiver %d", w.ID),
@@ -293,7 +293,9 @@ func (is *state) waived(f *Finding, s *subject) []decision.Lift {
 	return out
 }
 
-func (w *Waiver) covers(f *Finding, key string) bool {
+// Covers says whether a waiver is meant for a finding on the deployment with a
+// key. It may have ended, or wait for approval.
+func (w *Waiver) Covers(f *Finding, key string) bool {
 	if w.Component != "" && w.Component != f.Component {
 		return false
 	}

@@ -17,7 +17,7 @@ import (
 )
 
 // maxOptions bounds how many versions of a chart are compared for one
-// deployment; each costs two renderings the first time.
+// deployment; each costs a rendering the first time.
 const maxOptions = 8
 
 // option is a version that a deployment could move to, compared.
@@ -128,7 +128,7 @@ func (s *Service) running(ctx context.Context, d *watch.Deployment) (*source, st
 		return nil, "", err
 	}
 	r.Close()
-	return &source{name, func(ctx context.Context) ([]byte, string, error) {
+	return &source{name: name, read: func(ctx context.Context) ([]byte, string, error) {
 		b, err := s.readBlob(ctx, name)
 		return b, name, err
 	}}, "", nil

@@ -64,8 +64,8 @@ func (s *Service) MakeReview(ctx context.Context, c audit.Caller, key, version s
 	return r, s.tellUpgrade(ctx, &r)
 }
 
-// review makes a review of one version. Cost: two renderings, and the notes of
-// the versions between.
+// review makes a review of one version. Cost: a rendering, another one where what
+// runs was not rendered yet, and the notes of the versions between.
 func (s *Service) review(ctx context.Context, is *state, d *watch.Deployment, j *judged, version string) (Review, error) {
 	v, err := versionOf(j.versions, version, d)
 	if err != nil {
@@ -75,7 +75,11 @@ func (s *Service) review(ctx context.Context, is *state, d *watch.Deployment, j 
 	if err != nil {
 		return Review{}, err
 	}
-	running, from, err := j.running.bytes(ctx)
+	opt, err := s.options(d)
+	if err != nil {
+		return Review{}, err
+	}
+	running, err := j.running.base(ctx, opt)
 	if err != nil {
 		return Review{}, err
 	}
@@ -85,13 +89,13 @@ func (s *Service) review(ctx context.Context, is *state, d *watch.Deployment, j 
 		Closed: []Finding{}, Introduced: []Finding{}, Remaining: []Finding{}, Unknown: []UnknownImage{}, Notes: []NoteHints{},
 		Doubts: []string{}, Checklist: []ChecklistItem{}, Roles: []SignRole{Reviewer},
 	}
-	r.From = Side{Version: d.Chart.Version, Archive: from, Upstream: d.Match.Upstream, Project: d.Match.Project, Images: distinct(d.Images)}
+	r.From = Side{Version: d.Chart.Version, Archive: j.running.key(), Upstream: d.Match.Upstream, Project: d.Match.Project, Images: distinct(d.Images)}
 	r.To = Side{Version: v.Version, Archive: name, Upstream: v.Upstream, Project: v.Project, FirstSeen: v.FirstSeen}
 	if was, err := versionOf(j.versions, d.Chart.Version, d); err == nil {
 		r.From.FirstSeen = was.FirstSeen
 	}
 	o := option{Published: v}
-	if err := s.compareFully(is, d, running, archive, &o, &r); err != nil {
+	if err := compareFully(is, d, running, archive, opt, &o, &r); err != nil {
 		return Review{}, err
 	}
 	r.sort(is, j, &o)
@@ -155,11 +159,7 @@ func versionOf(list []deployment.Published, version string, d *watch.Deployment)
 
 // compareFully compares what runs, nil where that is not had, with the version,
 // with all texts.
-func (s *Service) compareFully(is *state, d *watch.Deployment, running, archive []byte, o *option, r *Review) error {
-	opt, err := s.options(d)
-	if err != nil {
-		return err
-	}
+func compareFully(is *state, d *watch.Deployment, running *manifest.Base, archive []byte, opt manifest.Options, o *option, r *Review) (err error) {
 	if o.pair, r.Compared, err = compared(running, archive, opt); err != nil {
 		return err
 	}

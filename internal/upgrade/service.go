@@ -38,12 +38,13 @@ type Service struct {
 	log      *slog.Logger
 	now      func() time.Time
 
-	wake   [duties]chan struct{} // something became due in this process, by duty
-	mind   mind
-	shelf  shelf
-	lists  lists
-	looked looked
-	told   told
+	wake      [duties]chan struct{} // something became due in this process, by duty
+	mind      mind
+	templates manifest.Templates
+	shelf     shelf
+	lists     lists
+	looked    looked
+	told      told
 }
 
 // New makes a service. It does nothing by itself: see Work.

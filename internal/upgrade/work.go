@@ -90,9 +90,10 @@ func (s *Service) keepUp(ctx context.Context, last *progress) error {
 // were. One that cannot be judged does not stop the others; what went wrong is
 // in the error.
 //
-// Cost: each deployment's images, two renderings for each version that was not
-// compared since the start, and a transaction; 10,000 deployments whose charts
-// were compared before take some tens of seconds.
+// Cost: each deployment's images, a rendering for each version that was not
+// compared since the start and one for what runs, and a transaction; 10,000
+// deployments whose charts were compared before take some tens of seconds, and
+// those that never were an hour or more, once. The order is that of the keys.
 func (s *Service) JudgeAll(ctx context.Context) (int, error) {
 	is, err := s.think(ctx)
 	if err != nil {

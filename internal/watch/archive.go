@@ -225,7 +225,7 @@ func (r *round) take(ctx context.Context, v *version, got *archive) error {
 
 // current says whether the archive that is kept is what the version was last,
 // and not what it was before something that could not be had.
-func (v *version) current() bool {
+func (v *VersionState) current() bool {
 	return v.Archive != "" && (v.ArchiveError == "" || !slices.ContainsFunc(v.Earlier, func(b Bytes) bool { return b.Archive == v.Archive }))
 }
 

@@ -48,13 +48,17 @@ const (
 
 // ImportDeployments records what was found at one place: each deployment is
 // matched with what is published, and what the same import brought before and
-// is not found now is gone. Cost: the catalogue (all versions of all upstreams
+// is not found now is gone. every declares how often it is made from now on, 0
+// takes that back, and nil leaves it. Cost: the catalogue (all versions of all upstreams
 // and all releases, read at most once a minute), and what the import brings.
-func (s *Service) ImportDeployments(ctx context.Context, c audit.Caller, name string, found deployment.Inventory) (ImportResult, error) {
+func (s *Service) ImportDeployments(ctx context.Context, c audit.Caller, name string, found deployment.Inventory, every *Duration) (ImportResult, error) {
 	if err := s.may(ctx, c, access.DeploymentWrite); err != nil {
 		return ImportResult{}, err
 	}
 	if err := checkName(name); err != nil {
+		return ImportResult{}, err
+	}
+	if err := checkEvery(every); err != nil {
 		return ImportResult{}, err
 	}
 	if len(found.Deployments) > maxDeployments {
@@ -69,7 +73,7 @@ func (s *Service) ImportDeployments(ctx context.Context, c audit.Caller, name st
 	if res.Problems == nil {
 		res.Problems = []string{}
 	}
-	im := Import{Name: name, From: found.From}
+	im := Import{Name: name, From: found.From, Every: every}
 	im.keep(found.Problems)
 	prints := map[string]*deployment.Print{}
 	list := make([]Deployment, len(found.Deployments))

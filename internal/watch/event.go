@@ -24,6 +24,7 @@ const (
 	askDead       = "who repairs it from now on?"
 	askProvenance = "which of both was released, and was the file signed for something else?"
 	askTarget     = "which project is the mirror to release in?"
+	askCredential = "which credential is meant, and is it in this server's credentials file?"
 	askUnmirrored = "which of both is to be trusted, and do those who use the mirror need the other one?"
 )
 

@@ -34,7 +34,8 @@ func (im *Import) keep(problems []string) {
 }
 
 // Imports lists the imports of deployments by name, with what they could not
-// read. One that brought something and was not repeated for 7 days is old.
+// read. One that brought something and was not repeated for 7 days is old;
+// one that declared an interval and missed it clearly is overdue.
 func (s *Service) Imports(ctx context.Context, c audit.Caller) ([]Import, error) {
 	if err := s.may(ctx, c, access.WatchRead); err != nil {
 		return nil, err
@@ -43,6 +44,7 @@ func (s *Service) Imports(ctx context.Context, c audit.Caller) ([]Import, error)
 	for i := range list {
 		im := &list[i]
 		im.Old = im.Deployments > 0 && s.now().Sub(im.Time) >= time.Duration(importOld)
+		im.expected(s.now())
 		if im.Problems == nil {
 			im.Problems = []string{}
 		}

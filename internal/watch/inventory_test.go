@@ -48,7 +48,7 @@ func (w *world) has(archive []byte) string {
 
 func (w *world) imports(found ...deployment.Deployment) watch.ImportResult {
 	w.Helper()
-	res, err := w.ImportDeployments(w.ctx, boss, "gitops", deployment.Inventory{From: "./clusters", Deployments: found})
+	res, err := w.ImportDeployments(w.ctx, boss, "gitops", deployment.Inventory{From: "./clusters", Deployments: found}, nil)
 	w.ok(err)
 	return res
 }
@@ -171,9 +171,9 @@ func TestImports(t *testing.T) {
 	for i := range 205 {
 		problems = append(problems, fmt.Sprintf("file-%d.yaml: %s\x1b", i, strings.Repeat("x", 600)))
 	}
-	_, err := w.ImportDeployments(w.ctx, boss, "gitops", deployment.Inventory{From: "./clusters", Deployments: []deployment.Deployment{fromFiles("a", "")}, Problems: problems})
+	_, err := w.ImportDeployments(w.ctx, boss, "gitops", deployment.Inventory{From: "./clusters", Deployments: []deployment.Deployment{fromFiles("a", "")}, Problems: problems}, nil)
 	w.ok(err)
-	_, err = w.ImportDeployments(w.ctx, boss, "empty", deployment.Inventory{})
+	_, err = w.ImportDeployments(w.ctx, boss, "empty", deployment.Inventory{}, nil)
 	w.ok(err)
 	list := must(w.Imports(w.ctx, boss))
 	if len(list) != 2 || list[0].Name != "empty" || list[0].Problems == nil || list[1].From != "./clusters" || list[1].Deployments != 1 || list[1].Old ||

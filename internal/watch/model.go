@@ -79,11 +79,15 @@ type Health struct {
 	LastSuccess time.Time `json:"last_success,omitzero"`
 	LastChange  time.Time `json:"last_change,omitzero"` // a poll found something new
 	NextPoll    time.Time `json:"next_poll,omitzero"`
-	Failures    int       `json:"failures"`           // in a row
-	Error       string    `json:"error,omitempty"`    // of the last poll, for people
-	Versions    int       `json:"versions"`           // listed now
-	Suspect     string    `json:"suspect,omitempty"`  // why the last state that was read is not taken over yet
-	Suspects    int       `json:"suspects,omitempty"` // how many polls in a row were suspect
+	// HeldUntil is until when nobody polls it, since a poll that another process
+	// began has not ended. The process may be at work, or gone.
+	HeldUntil time.Time `json:"held_until,omitzero"`
+	Failures  int       `json:"failures"`           // in a row
+	Error     string    `json:"error,omitempty"`    // of the last poll, for people
+	Rule      string    `json:"rule,omitempty"`     // of that error, "" for none
+	Versions  int       `json:"versions"`           // listed now
+	Suspect   string    `json:"suspect,omitempty"`  // why the last state that was read is not taken over yet
+	Suspects  int       `json:"suspects,omitempty"` // how many polls in a row were suspect
 	// SuspectSince is when the first of them was.
 	SuspectSince time.Time `json:"suspect_since,omitzero"`
 	Moved        string    `json:"moved,omitempty"`    // where it answers from, when that is another address
@@ -178,6 +182,7 @@ const (
 	GoneQuiet        EventKind = "gone-quiet"        // no new version for long
 	Unreachable      EventKind = "unreachable"       // polls fail again and again
 	Recovered        EventKind = "recovered"         // polls work again
+	CredentialFault  EventKind = "credential-fault"  // it is not polled, since this server has not the credential that it names
 	MirrorRefused    EventKind = "mirror-refused"    // a version could not be released in our project
 	Mirrored         EventKind = "mirrored"          // a version was released in our project
 	// ProvenanceMismatch: a provenance file is published that is not of the archive beside it.
@@ -188,6 +193,9 @@ const (
 	DeploymentSeen  EventKind = "deployment-seen"
 	DeploymentGone  EventKind = "deployment-gone"
 	VersionMoved    EventKind = "version-moved" // a deployment runs another version now
+
+	ImportOverdue EventKind = "import-overdue" // deployments are not read any more, though it was said how often they are
+	ImportBack    EventKind = "import-back"    // they are read again
 
 	AdvisoryOpened EventKind = "advisory-opened" // something is open on a deployment that was not known before
 	DeadlinePassed EventKind = "deadline-passed" // what was due on a deployment is still open
@@ -235,6 +243,7 @@ type Event struct {
 	Version    string    `json:"version,omitempty"`
 	Project    string    `json:"project,omitempty"`    // of a mirror
 	Deployment string    `json:"deployment,omitempty"` // its key
+	Import     string    `json:"import,omitempty"`     // of deployments, its name
 	// Owner and Route are those of the deployment when it happened, so that
 	// they are told of one that is gone since.
 	Owner    string `json:"owner,omitempty"`
@@ -277,6 +286,11 @@ type Import struct {
 	// Old says that it was not repeated for so long that what it brought says
 	// little of what runs today.
 	Old bool `json:"old"`
+	// Every is how often it said that it is made; nil where it never did.
+	Every *Duration `json:"every,omitempty"`
+	// Overdue is since when it should have been made again, zero unless it
+	// missed its interval clearly.
+	Overdue time.Time `json:"overdue_since,omitzero"`
 }
 
 // Route says which events go where.

@@ -132,6 +132,8 @@ type round struct {
 func (s *Service) poll(ctx context.Context, l Lease) (err error) {
 	r := &round{Service: s, lease: l, source: &l.Source, was: l.Source.Health, health: l.Source.Health, validators: l.Source.Validators}
 	r.first = r.was.LastSuccess.IsZero()
+	s.polling.Store(l.Source.ID, true)
+	defer s.polling.Delete(l.Source.ID)
 	defer func() {
 		if p := recover(); p != nil {
 			s.log.ErrorContext(ctx, "a poll panicked", "upstream", l.Upstream.Name, "source", l.Source.URL, "panic", p, "stack", string(debug.Stack()))
@@ -193,7 +195,7 @@ func (r *round) broken(ctx context.Context, cause error) error {
 		r.now = r.Service.now()
 	}
 	r.health = r.was
-	r.health.LastPoll, r.health.Error = r.now, "the poll broke off by a fault of this server; its log says where"
+	r.health.LastPoll, r.health.Error, r.health.Rule = r.now, "the poll broke off by a fault of this server; its log says where", ""
 	r.health.Failures++
 	r.health.NextPoll = r.next()
 	err := r.write(ctx, &Poll{Validators: r.source.Validators, Health: r.health})
@@ -208,19 +210,25 @@ func (r *round) release(ctx context.Context) error {
 // failed records a poll that read nothing, or nothing that can be used.
 func (r *round) failed(ctx context.Context, cause error) error {
 	h := &r.health
-	h.LastPoll, h.Error = r.now, "it cannot be read; the log of this server says why"
+	h.LastPoll, h.Error, h.Rule = r.now, "it cannot be read; the log of this server says why", ""
 	p, ok := problem.As(cause)
 	switch {
 	case ok:
-		h.Error = p.Message
+		h.Error, h.Rule = p.Message, p.Rule
 	case errors.Is(cause, context.DeadlineExceeded):
 		h.Error = fmt.Sprintf("it was not read within %s", Duration(askTime))
 	}
 	var e Event
 	// A credential that is not as it should be is our own affair, and says
 	// nothing of what is published.
-	ours := ok && strings.HasPrefix(p.Rule, "credential")
-	if kind := problem.KindOf(cause); !ours && (kind == problem.Invalid || kind == problem.TooLarge) {
+	if kind := problem.KindOf(cause); h.credential() {
+		h.Failures++
+		e = r.event(CredentialFault, Medium, "", "", "%s is not polled: %s", r.source.URL, h.Error)
+		e.Question = askCredential
+		e.with("what to do", p.Try)
+		e.with("and then", command("chartkeep upstream poll", r.lease.Upstream.Name))
+		e.Key = eventKey(e.Kind, r.source.ID, h.Rule, h.Error, stamp(h.LastSuccess))
+	} else if kind == problem.Invalid || kind == problem.TooLarge {
 		h.Failures = 0
 		sev := Low
 		if r.source.Kind.Lists() {
@@ -253,6 +261,10 @@ func (r *round) failed(ctx context.Context, cause error) error {
 	return r.write(ctx, &Poll{Validators: r.source.Validators, Health: *h, Events: []Event{e}})
 }
 
+// credential reports whether the last poll failed for the credential that the
+// source names.
+func (h *Health) credential() bool { return strings.HasPrefix(h.Rule, "credential") }
+
 // lost says whether a source is called unreachable in a state of health.
 func (r *round) lost(h *Health) bool {
 	since := h.LastSuccess
@@ -269,6 +281,8 @@ func (r *round) recovered() {
 	switch {
 	case r.health.Suspect != "":
 		return
+	case h.credential():
+		again = fmt.Sprintf("%s is polled again with the credential that it names", r.source.URL)
 	case r.lost(h):
 		again = fmt.Sprintf("%s can be polled again", r.source.URL)
 	case h.Error != "" && h.Failures == 0:
@@ -313,7 +327,7 @@ func about(pause time.Duration, what ...any) time.Duration {
 // finish writes what is left of a round that read the source.
 func (r *round) finish(ctx context.Context) error {
 	h := &r.health
-	h.LastPoll, h.Failures, h.Error = r.now, 0, ""
+	h.LastPoll, h.Failures, h.Error, h.Rule = r.now, 0, "", ""
 	if h.Suspect == "" {
 		h.LastSuccess = r.now
 	}

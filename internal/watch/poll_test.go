@@ -238,19 +238,36 @@ func TestUnreadableIndex(t *testing.T) {
 }
 
 // TestOwnCredential: that our own credential is not there says nothing of what
-// the upstream publishes.
+// the upstream publishes. It is told at once and once, with what to do, and that
+// it is there again.
 func TestOwnCredential(t *testing.T) {
 	w := newWorld(t)
 	w.watches(keep(watch.KeepNone))
 	w.lists("1.0.0=a")
 	w.poll(0)
 	w.sources.answer(home, func(watch.Validators) (watch.Found, error) {
-		return watch.Found{}, problem.New(problem.Invalid, "credential-unknown", "there is no credential named nope")
+		return watch.Found{}, problem.New(problem.Invalid, "credential-unknown", "there is no credential named nope").Suggest("add it")
 	})
-	if got := w.poll(step); got != "" {
+	if got := w.poll(step); got != "credential-fault medium" {
 		t.Fatal(got)
 	}
-	if h := w.source().Health; h.Failures != 1 || h.Error != "there is no credential named nope" {
+	if h := w.source().Health; h.Failures != 1 || h.Error != "there is no credential named nope" || h.Rule != "credential-unknown" {
+		t.Errorf("%+v", h)
+	}
+	if e := w.only(watch.CredentialFault); e.Message != home+" is not polled: there is no credential named nope" || fact(e, "what to do") != "add it" ||
+		fact(e, "and then") != "chartkeep upstream poll up" || e.Question == "" {
+		t.Errorf("%+v", e)
+	}
+	for range 5 { // nor is it called unreachable after an hour
+		if got := w.poll(24 * time.Hour); got != "" {
+			t.Fatal(got)
+		}
+	}
+	w.lists("1.0.0=a")
+	if got := w.poll(24 * time.Hour); got != "recovered" {
+		t.Fatal(got)
+	}
+	if h := w.source().Health; h.Rule != "" || h.Error != "" {
 		t.Errorf("%+v", h)
 	}
 }

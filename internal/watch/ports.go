@@ -154,7 +154,9 @@ type Deployments interface {
 	// and the new state of each under the transaction's lock (old nil for a
 	// new one, new nil for one that is gone) and returns the events of the
 	// difference. What people declared (SetDeployment) stays.
-	// Of im, Name, From, Problems and MoreProblems are kept.
+	// Of im, Name, From, Problems, MoreProblems and Every are kept: nil leaves
+	// the interval that was declared, 0 takes it back. When the silence of the
+	// import was told of, Import.Back is recorded as well.
 	ReplaceDeployments(ctx context.Context, im Import, list []Deployment, ev audit.Event, now time.Time, compare func(old, new *Deployment) []Event) ([]Event, error)
 	// SetDeployment changes what people declare of a deployment: owner,
 	// environment, tier, exposure.
@@ -168,6 +170,11 @@ type Deployments interface {
 	// Imports lists the imports by name. Cost: all of them, and a count of the
 	// deployments.
 	Imports(ctx context.Context) ([]Import, error)
+	// SilentImports records Import.Silence of each import that declared an
+	// interval and counts as silent, see Silent, once until it is made again.
+	// Cost: an index look-up, and for each that is silent a few rows by key and
+	// a count of its deployments.
+	SilentImports(ctx context.Context, now time.Time) ([]Event, error)
 	Deployment(ctx context.Context, key string) (Deployment, error)
 }
 

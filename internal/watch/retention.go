@@ -20,7 +20,7 @@ var (
 	openWhileWatched = []EventKind{
 		FirstRead, FeedContradicts, Moved, Archived, Deprecated, GoneQuiet, MirrorRefused, ProvenanceMismatch,
 	}
-	openUntilRecovered = []EventKind{IndexInvalid, IndexShrunk, Unreachable}
+	openUntilRecovered = []EventKind{IndexInvalid, IndexShrunk, Unreachable, CredentialFault}
 	openWhileDeployed  = []EventKind{UnknownChart, UnreleasedBytes, DeploymentSeen, AdvisoryOpened, DeadlinePassed}
 )
 

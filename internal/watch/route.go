@@ -29,8 +29,8 @@ const TestEvent EventKind = "test"
 func EventKinds() []EventKind {
 	return append([]EventKind{
 		FirstRead, NewVersion, Changed, Repacked, Vanished, Returned, ReturnedChanged, Duplicate, CreatedRewritten, ArchiveMismatch,
-		EntryInvalid, IndexInvalid, IndexShrunk, FeedContradicts, Moved, Archived, Deprecated, GoneQuiet, Unreachable, Recovered,
-		MirrorRefused, Mirrored, ProvenanceMismatch, UnknownChart, UnreleasedBytes, DeploymentSeen, DeploymentGone, VersionMoved, AdvisoryOpened, DeadlinePassed,
+		EntryInvalid, IndexInvalid, IndexShrunk, FeedContradicts, Moved, Archived, Deprecated, GoneQuiet, Unreachable, CredentialFault, Recovered,
+		MirrorRefused, Mirrored, ProvenanceMismatch, UnknownChart, UnreleasedBytes, DeploymentSeen, DeploymentGone, VersionMoved, ImportOverdue, ImportBack, AdvisoryOpened, DeadlinePassed,
 	}, AlertEvents()...)
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -51,6 +52,8 @@ type Service struct {
 	deployed running
 	pulls    pulls
 	paced    paced
+	awake    awake
+	polling  sync.Map     // ids of sources that this process polls now
 	declared atomic.Int64 // how often this process took what people declare of deployments
 
 	openAdvisories func(ctx context.Context, upstream, chart, version string) (string, bool)

@@ -107,6 +107,7 @@ func (s *Service) SetUpstream(ctx context.Context, c audit.Caller, name string, 
 	u, err = s.store.UpdateUpstream(ctx, name, ev, s.now(), apply)
 	if err == nil {
 		s.rest.forget(u.Sources)
+		s.held(&u)
 		s.nudge()
 	}
 	return u, err
@@ -143,7 +144,23 @@ func (s *Service) Upstreams(ctx context.Context, c audit.Caller) ([]Upstream, er
 	if err := s.may(ctx, c, access.WatchRead); err != nil {
 		return nil, err
 	}
-	return s.store.Upstreams(ctx)
+	list, err := s.store.Upstreams(ctx)
+	for i := range list {
+		s.held(&list[i])
+	}
+	return list, err
+}
+
+// held leaves of who holds a source what people have to know: that it is not
+// polled, and not by us either.
+func (s *Service) held(u *Upstream) {
+	now := s.now()
+	for i := range u.Sources {
+		h := &u.Sources[i].Health
+		if _, ours := s.polling.Load(u.Sources[i].ID); ours || !h.HeldUntil.After(now) {
+			h.HeldUntil = time.Time{}
+		}
+	}
 }
 
 // Upstream returns one.
@@ -151,7 +168,9 @@ func (s *Service) Upstream(ctx context.Context, c audit.Caller, name string) (Up
 	if err := s.may(ctx, c, access.WatchRead); err != nil {
 		return Upstream{}, err
 	}
-	return s.store.Upstream(ctx, name)
+	u, err := s.store.Upstream(ctx, name)
+	s.held(&u)
+	return u, err
 }
 
 // Versions lists what is known of the versions of a chart of an upstream, ""

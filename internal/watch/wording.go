@@ -60,12 +60,17 @@ func (e Event) Words() Words {
 		}
 		w.Facts = append(w.Facts, Fact{"differ", line(files+": "+strings.Join(names, ", "), maxFact)})
 	}
+	if get := e.ArchiveCommand(); get != "" {
+		w.Facts = append(w.Facts, Fact{"to get the archive before", get})
+	}
 	if e.LogIndex > 0 {
 		w.Facts = append(w.Facts, Fact{"log index", fmt.Sprint(e.LogIndex)})
 	}
 	switch {
 	case e.Deployment != "":
 		w.Command, w.Page = command("chartkeep deployment show", e.Deployment), deploymentPage(e.Deployment)
+	case e.Import != "":
+		w.Command, w.Page = command("chartkeep deployment list --import", e.Import), "/ui/deployments#imports"
 	case e.Upstream != "":
 		w.Command, w.Page = command("chartkeep upstream show", e.Upstream), "/ui/upstreams/"+url.PathEscape(e.Upstream)
 		w.Source = line(e.Upstream, maxSentence)
@@ -76,6 +81,23 @@ func (e Event) Words() Words {
 		w.Command, w.Page = "chartkeep alert list", "/ui/audit?"+url.Values{"action": {string(e.Kind)}}.Encode()
 	}
 	return w
+}
+
+// ArchiveCommand is the command that fetches the archive that was kept before
+// what the event tells of; "" where none was.
+func (e Event) ArchiveCommand() string {
+	i := slices.IndexFunc(e.Evidence, func(f Fact) bool { return f.Label == archiveBefore })
+	if i < 0 || e.Upstream == "" || strings.HasPrefix(e.Chart, "-") || strings.HasPrefix(e.Version, "-") {
+		return ""
+	}
+	out := command("chartkeep upstream archive --digest", e.Evidence[i].Value)
+	for _, word := range []string{e.Upstream, e.Chart, e.Version} {
+		if out == "" {
+			break
+		}
+		out = command(out, word)
+	}
+	return out
 }
 
 // Headline is the event in one line: severity, upstream, what happened.
@@ -92,6 +114,8 @@ func (e *Event) about(name string) string {
 	switch {
 	case e.Deployment != "":
 		return e.Deployment
+	case e.Import != "":
+		return "import " + e.Import
 	case name != "" && e.Upstream != "":
 		return name + " of " + e.Upstream
 	case name != "" && e.Project != "":

@@ -36,7 +36,7 @@ import (
 // Config says what to read.
 type Config struct {
 	Kubeconfig string // file; "" is KUBECONFIG, then ~/.kube/config
-	Context    string // "" is the current one
+	Context    string // "" is the current one; where there is no kubeconfig, the cluster that the process is a pod of
 	Namespace  string // "" is all
 	Timeout    time.Duration
 }
@@ -50,7 +50,7 @@ const (
 
 // Objects is what was read of a cluster, for package deployment.
 type Objects struct {
-	Context  string   // its name in the kubeconfig
+	Context  string   // its name in the kubeconfig, or in-cluster
 	Storage  [][]byte // Secrets and ConfigMaps of Helm's storage, JSON, one each release
 	Manifest [][]byte // Applications, HelmReleases and what they refer to, JSON
 	Problems []string // what could not be read
@@ -93,6 +93,9 @@ func loading(cfg Config) clientcmd.ClientConfig {
 	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: cfg.Context})
 }
 
+// inCluster is the access that a pod has by its service account.
+var inCluster = rest.InClusterConfig
+
 func restConfig(cfg Config) (*rest.Config, string, error) {
 	l := loading(cfg)
 	raw, err := l.RawConfig()
@@ -102,6 +105,14 @@ func restConfig(cfg Config) (*rest.Config, string, error) {
 	name := cfg.Context
 	if name == "" {
 		name = raw.CurrentContext
+	}
+	if len(raw.Contexts) == 0 && cfg.Context == "" && cfg.Kubeconfig == "" {
+		if rc, err := inCluster(); err == nil {
+			return rc, "in-cluster", nil
+		} else if !errors.Is(err, rest.ErrNotInCluster) {
+			return nil, "", problem.New(problem.Invalid, "service-account", "the service account of this pod cannot be used").With("reason", "%.400s", err.Error()).
+				Suggest("set automountServiceAccountToken, or give a kubeconfig")
+		}
 	}
 	if _, ok := raw.Contexts[name]; !ok {
 		known := make([]string, 0, len(raw.Contexts))

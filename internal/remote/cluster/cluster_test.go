@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -11,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"k8s.io/client-go/rest"
 
 	"github.com/chartkeep/chartkeep/internal/problem"
 )
@@ -170,5 +173,35 @@ func TestContexts(t *testing.T) {
 	}
 	if _, err := Read(t.Context(), Config{Kubeconfig: path}); problem.KindOf(err) != problem.Invalid {
 		t.Errorf("a broken kubeconfig: %v", err)
+	}
+}
+
+// A pod reads its own cluster, unless a kubeconfig or a context is named.
+func TestInCluster(t *testing.T) {
+	srv := httptest.NewServer(&api{t: t, revisions: []string{"shop/web/1/deployed", "shop/db/1/deployed"}})
+	defer srv.Close()
+	t.Setenv("KUBECONFIG", "")
+	t.Setenv("HOME", t.TempDir())
+	was := inCluster
+	defer func() { inCluster = was }()
+	inCluster = func() (*rest.Config, error) { return &rest.Config{Host: srv.URL}, nil }
+	got, err := Read(t.Context(), Config{})
+	if err != nil || got.Context != "in-cluster" || len(got.Storage) != 2 {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	for _, cfg := range []Config{{Context: "prod"}, {Kubeconfig: kubeconfig(t, srv.URL), Context: "nowhere"}} {
+		if _, err := Read(t.Context(), cfg); problem.KindOf(err) != problem.Invalid {
+			t.Errorf("%+v: %v", cfg, err)
+		}
+	}
+	if got, err = Read(t.Context(), Config{Kubeconfig: kubeconfig(t, srv.URL)}); err != nil || got.Context != "prod" {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	for _, bad := range []error{rest.ErrNotInCluster, errors.New("no token is mounted")} {
+		inCluster = func() (*rest.Config, error) { return nil, bad }
+		p, ok := problem.As(func() error { _, err := Read(t.Context(), Config{}); return err }())
+		if !ok || p.Kind != problem.Invalid || (p.Rule == "service-account") != (bad != rest.ErrNotInCluster) {
+			t.Errorf("%v: %v", bad, p)
+		}
 	}
 }

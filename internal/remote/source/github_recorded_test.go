@@ -20,6 +20,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -76,13 +77,60 @@ func (r *recorded) text(t *testing.T) []byte {
 	return b
 }
 
-// recording reads the answers of a file, by their URL.
-func recording(t *testing.T, file string) map[string]*recorded {
+// answers are answers of GitHub's API in the form in which they were recorded.
+// The names are those of what was asked for.
+type answers struct {
+	files                func(t *testing.T, name string) []byte
+	repository           string // with two releases
+	unchanged            string // that was asked for with an ETag
+	moved, to, movedURL  string
+	archived, archivedTo string
+	next                 string // page of a list
+}
+
+// bySynthetic are answers that were made by hand for these tests, so that they
+// run where nothing recorded is at hand. What they alone show is not proven live.
+var bySynthetic = answers{
+	files: func(t *testing.T, name string) []byte {
+		t.Helper()
+		b, err := os.ReadFile(filepath.Join("testdata", "github", "synthetic", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	},
+	repository: "synthetic-owner/charts", unchanged: "synthetic-owner/charts",
+	moved: "synthetic-owner/old-charts", to: "synthetic-heir/charts", movedURL: "https://api.github.com/repositories/1001",
+	archived: "synthetic-owner/archive-me", archivedTo: "synthetic-owner/archived-charts",
+	next: "https://api.github.com/repositories/1002/releases?page=2",
+}
+
+// recordings are answers of api.github.com, byte for byte.
+var recordings = answers{
+	files: func(t *testing.T, name string) []byte {
+		t.Helper()
+		return charttest.ReadFile(t, filepath.Join(charttest.Corpus(t, "github"), name))
+	},
+	repository: "sigmavirus24/github3.py", unchanged: "PyCQA/flake8/commits/stable/2.6",
+	moved: "sigmavirus24/charade", to: "sv24-archive/charade", movedURL: "https://api.github.com/repositories/6895566",
+	archived: "testgh3py/archive-me", archivedTo: "testgh3py/i-have-been-archived",
+	next: "https://api.github.com/repositories/401025/releases?page=2",
+}
+
+// both runs a test with the synthetic answers, and with the recorded ones where
+// they are at hand.
+func both(t *testing.T, test func(t *testing.T, a *answers)) {
+	t.Run("synthetic", func(t *testing.T) { test(t, &bySynthetic) })
+	t.Run("recorded", func(t *testing.T) { test(t, &recordings) })
+}
+
+// of reads the answers of a file, by their URL.
+func (a *answers) of(t *testing.T, file string) map[string]*recorded {
 	t.Helper()
 	var doc struct {
 		Answers []*recorded `json:"http_interactions"`
 	}
-	if err := json.Unmarshal(charttest.ReadFile(t, filepath.Join(charttest.Corpus(t, "github"), file)), &doc); err != nil {
+	if err := json.Unmarshal(a.files(t, file), &doc); err != nil {
 		t.Fatal(err)
 	}
 	out := map[string]*recorded{}
@@ -171,16 +219,18 @@ func (l *once) Addr() net.Addr { return &net.TCPAddr{} }
 
 // TestGitHubRecorded reads what api.github.com answered in January 2018, byte
 // for byte: a repository, its releases, and nothing new.
-func TestGitHubRecorded(t *testing.T) {
-	answers := recording(t, "Repository_releases.json")
-	same := recording(t, "Branch_latest_sha.json")["GET https://api.github.com/repos/PyCQA/flake8/commits/stable/2.6"]
+func TestGitHubRecorded(t *testing.T) { both(t, readRecorded) }
+
+func readRecorded(t *testing.T, a *answers) {
+	answers := a.of(t, "Repository_releases.json")
+	same := a.of(t, "Branch_latest_sha.json")["GET https://api.github.com/repos/"+a.unchanged]
 	if same == nil || same.Response.Status.Code != http.StatusNotModified || same.Request.Headers["If-None-Match"] == "" {
 		t.Fatalf("no answer that nothing is new: %+v", same)
 	}
 	s, asked := replay(t, answers, same)
-	src := watch.Source{ID: 3, Kind: watch.SourceGitHub, URL: "https://github.com/sigmavirus24/github3.py", Credential: "gh"}
+	src := watch.Source{ID: 3, Kind: watch.SourceGitHub, URL: "https://github.com/" + a.repository, Credential: "gh"}
 	f := poll(t, s, src, watch.Validators{})
-	const releases = "https://api.github.com/repos/sigmavirus24/github3.py/releases?per_page=100"
+	releases := "https://api.github.com/repos/" + a.repository + "/releases?per_page=100"
 	list := answers["GET "+releases]
 	var raw []map[string]any
 	if err := json.Unmarshal(list.text(t), &raw); err != nil || len(raw) != 2 {
@@ -219,16 +269,18 @@ func TestGitHubRecorded(t *testing.T) {
 // way of the redirect, and one as it was described when it was archived and
 // renamed, which was the answer to the request to do so. Their releases were
 // not recorded; those of another repository stand for them.
-func TestGitHubRecordedState(t *testing.T) {
-	releases := recording(t, "Repository_releases.json")["GET https://api.github.com/repos/sigmavirus24/github3.py/releases?per_page=100"]
-	moved := recording(t, "Release_edit.json")
-	archived := recording(t, "Repository_archive_a_repository.json")["PATCH https://api.github.com/repos/testgh3py/archive-me"]
+func TestGitHubRecordedState(t *testing.T) { both(t, readRecordedState) }
+
+func readRecordedState(t *testing.T, a *answers) {
+	releases := a.of(t, "Repository_releases.json")["GET https://api.github.com/repos/"+a.repository+"/releases?per_page=100"]
+	moved := a.of(t, "Release_edit.json")
+	archived := a.of(t, "Repository_archive_a_repository.json")["PATCH https://api.github.com/repos/"+a.archived]
 	for name, tc := range map[string]struct {
 		answers map[string]*recorded
 		want    watch.RepositoryState
 	}{
-		"sigmavirus24/charade": {moved, watch.RepositoryState{MovedTo: "sv24-archive/charade"}},
-		"testgh3py/archive-me": {map[string]*recorded{"GET https://api.github.com/repos/testgh3py/archive-me": archived}, watch.RepositoryState{Archived: true, MovedTo: "testgh3py/i-have-been-archived"}},
+		a.moved:    {moved, watch.RepositoryState{MovedTo: a.to}},
+		a.archived: {map[string]*recorded{"GET https://api.github.com/repos/" + a.archived: archived}, watch.RepositoryState{Archived: true, MovedTo: a.archivedTo}},
 	} {
 		tc.answers["GET https://api.github.com/repos/"+name+"/releases?per_page=100"] = releases
 		s, asked := replay(t, tc.answers, nil)
@@ -236,7 +288,7 @@ func TestGitHubRecordedState(t *testing.T) {
 		if f.Repository == nil || *f.Repository != tc.want || len(f.Notes) != 2 {
 			t.Errorf("%s: %+v", name, f.Repository)
 		}
-		if got := asked(); slices.Contains(got, "https://api.github.com/repositories/6895566") != (name == "sigmavirus24/charade") {
+		if got := asked(); slices.Contains(got, a.movedURL) != (name == a.moved) {
 			t.Errorf("%s: asked %q", name, got)
 		}
 	}
@@ -244,16 +296,18 @@ func TestGitHubRecordedState(t *testing.T) {
 
 // TestGitHubRecordedLink reads how a list of releases goes on, as it was
 // answered in October 2019.
-func TestGitHubRecordedLink(t *testing.T) {
+func TestGitHubRecordedLink(t *testing.T) { both(t, readRecordedLink) }
+
+func readRecordedLink(t *testing.T, a *answers) {
 	var doc struct {
 		Response struct{ Headers map[string]any }
 	}
-	if err := json.Unmarshal(charttest.ReadFile(t, filepath.Join(charttest.Corpus(t, "github"), "hub4j-listReleases-mapping.json")), &doc); err != nil {
+	if err := json.Unmarshal(a.files(t, "hub4j-listReleases-mapping.json"), &doc); err != nil {
 		t.Fatal(err)
 	}
 	link, _ := doc.Response.Headers["Link"].(string)
 	next, err := nextPage(link, "https://api.github.com")
-	if err != nil || next != "https://api.github.com/repositories/401025/releases?page=2" {
+	if err != nil || next != a.next {
 		t.Errorf("%q goes on at %q (%v)", link, next, err)
 	}
 }

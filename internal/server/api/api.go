@@ -22,6 +22,7 @@ type Service interface {
 	Protection
 	Integrity
 	Identities
+	Holders
 	Pipelines
 	Records
 }
@@ -171,6 +172,7 @@ var routes = []route{
 	{"GET", "/grants", (*Door).listGrants},
 	{"POST", "/grants", (*Door).addGrant},
 	{"DELETE", "/grants/{id}", (*Door).revokeGrant},
+	{"GET", "/holders", (*Door).listHolders},
 	{"GET", "/tokens", (*Door).listTokens},
 	{"POST", "/tokens", (*Door).createToken},
 	{"DELETE", "/tokens/{id}", (*Door).revokeToken},
@@ -205,6 +207,7 @@ var routes = []route{
 	{"DELETE", "/upstreams/{upstream}", (*Door).removeUpstream},
 	{"POST", "/upstreams/{upstream}/poll", (*Door).pollUpstream},
 	{"GET", "/upstreams/{upstream}/versions", (*Door).listVersions},
+	{"GET", "/upstreams/{upstream}/archive", (*Door).getUpstreamArchive},
 	{"GET", "/upstreams/{upstream}/notes", (*Door).listNotes},
 	{"GET", "/events", (*Door).listEvents},
 	{"GET", "/feed", (*Door).feed},

@@ -114,6 +114,7 @@ type inventoryRequest struct {
 	From        string                  `json:"from"`
 	Deployments []deployment.Deployment `json:"deployments"`
 	Problems    []string                `json:"problems"`
+	Every       *watch.Duration         `json:"every"` // how often it is made; absent or null leaves what was declared
 }
 
 type importAnswer struct {
@@ -129,7 +130,7 @@ func (d *Door) importDeployments(c *call) (reply, error) {
 	if err := decodeJSON(http.MaxBytesReader(c.w, c.r.Body, maxInventory), &req); err != nil {
 		return reply{}, err
 	}
-	res, err := d.watching.ImportDeployments(c.ctx, c.caller, c.params["import"], deployment.Inventory(req))
+	res, err := d.watching.ImportDeployments(c.ctx, c.caller, c.params["import"], deployment.Inventory{From: req.From, Deployments: req.Deployments, Problems: req.Problems}, req.Every)
 	if err != nil {
 		return reply{}, err
 	}

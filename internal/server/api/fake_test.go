@@ -197,6 +197,14 @@ func (f *fake) Grants(_ context.Context, c release.Caller, account string) ([]re
 	return []release.AccountGrant{{Account: "ann", Grant: sampleGrant}}, f.note(c, "Grants %q", account)
 }
 
+func (f *fake) Holders(_ context.Context, c release.Caller, h release.HolderFilter) ([]release.Holder, error) {
+	list := []release.Holder{
+		{Name: "ann", Grant: sampleGrant, Given: noon, Disabled: true}, {Name: "group:developers", Grant: sampleGrant, Given: noon},
+		{Name: "ci", Grant: sampleGrant, Given: noon, Token: &sampleToken},
+	}
+	return list[:min(len(list), h.Limit)], f.note(c, "Holders %+v", h)
+}
+
 func (f *fake) CreateToken(_ context.Context, c release.Caller, req release.TokenRequest) (string, release.Token, error) {
 	return "ckt_secret", sampleToken, f.note(c, "CreateToken %+v", req)
 }

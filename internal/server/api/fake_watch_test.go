@@ -9,6 +9,7 @@ import (
 	"github.com/chartkeep/chartkeep/internal/audit"
 	"github.com/chartkeep/chartkeep/internal/chart"
 	"github.com/chartkeep/chartkeep/internal/deployment"
+	"github.com/chartkeep/chartkeep/internal/digest"
 	"github.com/chartkeep/chartkeep/internal/upstream"
 	"github.com/chartkeep/chartkeep/internal/watch"
 )
@@ -45,6 +46,10 @@ func (f *fake) Upstream(_ context.Context, c audit.Caller, name string) (watch.U
 
 func (f *fake) AddUpstream(_ context.Context, c audit.Caller, u watch.NewUpstream) (watch.Upstream, error) {
 	return sampleUpstream(u.Name), f.note(c, "AddUpstream %s %q %s %s %d sources %v", u.Name, u.Preset, u.Keep, orNil(u.QuietAfter), len(u.Sources), u.Sources)
+}
+
+func (f *fake) KeptArchive(_ context.Context, c audit.Caller, upstream, chart, version, which string) ([]byte, string, error) {
+	return []byte("archive"), digest.SHA256([]byte("archive")), f.note(c, "KeptArchive %s %s %s %q", upstream, chart, version, which)
 }
 
 func orNil(d *watch.Duration) string {
@@ -120,9 +125,9 @@ func show[T any](p *T) string {
 	return fmt.Sprintf("%#v", *p)
 }
 
-func (f *fake) ImportDeployments(_ context.Context, c audit.Caller, name string, found deployment.Inventory) (watch.ImportResult, error) {
+func (f *fake) ImportDeployments(_ context.Context, c audit.Caller, name string, found deployment.Inventory, every *watch.Duration) (watch.ImportResult, error) {
 	return watch.ImportResult{Import: name, Deployments: len(found.Deployments), New: 1, Events: []watch.Event{}, Problems: found.Problems},
-		f.note(c, "ImportDeployments %s %d %v", name, len(found.Deployments), found.Problems)
+		f.note(c, "ImportDeployments %s %d %v every %s", name, len(found.Deployments), found.Problems, orNil(every))
 }
 
 func (f *fake) Outdated(_ context.Context, c audit.Caller, importName string) ([]deployment.Row, error) {

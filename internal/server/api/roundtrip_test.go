@@ -168,6 +168,10 @@ func TestRoundTrip(t *testing.T) {
 			v, err := c.Grants(ctx, "ann", client.Page{})
 			return result{v, err, `Grants "ann"`, "GET /grants"}
 		},
+		"Holders": func(ctx context.Context, c *client.Client) result {
+			v, err := c.Holders(ctx, "a", false, client.Page{})
+			return result{v, err, "Holders {Project:a Tokens:false AfterName: AfterID: Limit:101}", "GET /holders"}
+		},
 		"AddGrant": func(ctx context.Context, c *client.Client) result {
 			v, err := c.AddGrant(ctx, "ann", grant)
 			return result{v, err, "AddGrant ann {ID: Role:reader Project:a Chart: Versions: Expires:2026-03-02 12:00:00 +0000 UTC}", "POST /grants"}

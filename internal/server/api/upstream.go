@@ -137,6 +137,26 @@ func (d *Door) listVersions(c *call) (reply, error) {
 	}, q)
 }
 
+// archiveHeader names the archive that an answer is.
+const archiveHeader = "Chartkeep-Archive"
+
+func (d *Door) getUpstreamArchive(c *call) (reply, error) {
+	q, err := c.query("chart", "version", "which")
+	if err != nil {
+		return reply{}, err
+	}
+	if q.Get("chart") == "" || q.Get("version") == "" {
+		return reply{}, problem.New(problem.Invalid, "parameter", "the parameters chart and version name the version, and one is missing")
+	}
+	b, digest, err := d.watching.KeptArchive(c.ctx, c.caller, c.params["upstream"], q.Get("chart"), q.Get("version"), q.Get("which"))
+	if err != nil {
+		return reply{}, err
+	}
+	c.w.Header().Set(archiveHeader, digest)
+	c.w.Header().Set("Content-Disposition", `attachment; filename="archive.tgz"`)
+	return reply{raw: b, contentType: "application/octet-stream"}, nil
+}
+
 func (d *Door) listNotes(c *call) (reply, error) {
 	q, err := c.query("chart", "version", "limit")
 	if err != nil {

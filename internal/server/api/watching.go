@@ -18,6 +18,7 @@ type Watching interface {
 	RemoveUpstream(ctx context.Context, c audit.Caller, name string) error
 	PollNow(ctx context.Context, c audit.Caller, name string) error
 	Versions(ctx context.Context, c audit.Caller, upstream, chart string) ([]watch.VersionState, error)
+	KeptArchive(ctx context.Context, c audit.Caller, upstream, chart, version, which string) (archive []byte, digest string, err error)
 	Notes(ctx context.Context, c audit.Caller, upstream, chart, version string, limit int) ([]watch.Note, error)
 	Events(ctx context.Context, c audit.Caller, f watch.EventFilter) ([]watch.Event, error)
 	EventFeed(ctx context.Context, c audit.Caller, f watch.EventFilter, base string) ([]byte, error)
@@ -26,7 +27,7 @@ type Watching interface {
 	Imports(ctx context.Context, c audit.Caller) ([]watch.Import, error)
 	Deployment(ctx context.Context, c audit.Caller, key string) (watch.Deployment, error)
 	SetDeployment(ctx context.Context, c audit.Caller, key string, ch watch.DeploymentChange) (watch.Deployment, error)
-	ImportDeployments(ctx context.Context, c audit.Caller, name string, found deployment.Inventory) (watch.ImportResult, error)
+	ImportDeployments(ctx context.Context, c audit.Caller, name string, found deployment.Inventory, every *watch.Duration) (watch.ImportResult, error)
 	Outdated(ctx context.Context, c audit.Caller, importName string) ([]deployment.Row, error)
 	Where(ctx context.Context, c audit.Caller, w watch.Wanted) (watch.Whereabouts, error)
 	CompareEnvironments(ctx context.Context, c audit.Caller, a, b string) (deployment.Differences, error)

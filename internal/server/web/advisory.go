@@ -265,7 +265,7 @@ type advisoryPage struct {
 	On           link // the deployment whose decision is shown
 	Decision     *decisionView
 	NoDecision   string // why there is none
-	Waivers      []waiverRow
+	Waivers      waiverList
 	Inputs       inputsView
 	Links        []link // records of it elsewhere
 	Others       []link // the same advisory on other components
@@ -283,14 +283,6 @@ type placeRow struct {
 	To      link
 	Why     string // URL of its decision; "" for the one that is shown
 	Lifted  *liftView
-}
-
-type waiverRow struct {
-	ID                  int64
-	Reason, Deployments string
-	By, Approved        string
-	Expires             moment
-	State               sourceState
 }
 
 // advisory costs all assessments, and one of each deployment that is shown.
@@ -328,11 +320,13 @@ func (d *Door) advisory(w http.ResponseWriter, r *http.Request, id string) error
 	if err := d.showOtherComponents(ctx, c, p, &row.Finding, id); err != nil {
 		return err
 	}
-	waivers, err := d.cfg.Judging.Waivers(ctx, c, false)
-	if err != nil {
+	p.Waivers = d.waiverList(ctx, c, &p.frame, shown(row.Finding.Key, maxLinkedName), refusal{})
+	if p.Waivers.Ask != nil && on != "" {
+		p.Waivers.Ask.Deployments = globOf(on)
+	}
+	if err := d.showWaivers(ctx, c, &p.frame, &p.Waivers, "", row.Finding); err != nil {
 		return err
 	}
-	p.showWaivers(waivers, &row.Finding)
 	return d.render(w, r, http.StatusOK, "advisory", p)
 }
 
@@ -448,26 +442,4 @@ func recordLinks(f *upgrade.Finding) []link {
 		}
 	}
 	return out
-}
-
-func (p *advisoryPage) showWaivers(list []upgrade.Waiver, f *upgrade.Finding) {
-	for i := range list {
-		w := &list[i]
-		if w.Finding != f.Key && w.Finding != f.Advisory && w.Finding != f.Rule && !slices.Contains(f.Aliases, w.Finding) || len(p.Waivers) == linesShown {
-			continue
-		}
-		row := waiverRow{
-			ID: w.ID, Reason: said(w.Reason, maxSentence), Deployments: shown(w.Deployments, maxName), By: shown(cmp.Or(w.RequestedByName, w.RequestedBy), maxName), Approved: shown(cmp.Or(w.ApprovedByName, w.ApprovedBy), maxName),
-			Expires: moment{w.Expires, p.Now.at}, State: sourceState{Class: "warn", Icon: "wait", Word: "waits for approval by another person"},
-		}
-		switch {
-		case !w.Ended.IsZero():
-			row.State = sourceState{Class: "mute", Icon: "skip", Word: "taken back"}
-		case row.Expires.Past():
-			row.State = sourceState{Class: "mute", Icon: "skip", Word: "ended"}
-		case w.ApprovedBy != "":
-			row.State = sourceState{Class: "mute", Icon: "stale", Word: "counts"}
-		}
-		p.Waivers = append(p.Waivers, row)
-	}
 }

@@ -343,7 +343,11 @@ func (p *deploymentsPage) group(fit []*run, q url.Values) {
 	p.From, p.To, p.Newer, p.Older = pageOf(len(fit), deploymentsPerPage, q, p.Base+"/deployments", "environment", "cluster", "owner", "show", "upstream", "q")
 	for i, d := range fit[p.From:p.To] {
 		if i == 0 || fit[p.From+i-1].Environment != d.Environment {
-			p.Groups = append(p.Groups, deploymentGroup{Name: shown(d.Environment, maxName), ID: "g" + number(len(p.Groups)), Total: of[d.Environment]})
+			name := ""
+			if d.Environment != "" {
+				name = named(d.Environment)
+			}
+			p.Groups = append(p.Groups, deploymentGroup{Name: name, ID: "g" + number(len(p.Groups)), Total: of[d.Environment]})
 		}
 		g := &p.Groups[len(p.Groups)-1]
 		g.Rows = append(g.Rows, p.run(d))

@@ -82,7 +82,7 @@ func (d *Door) environments(w http.ResponseWriter, r *http.Request) error {
 		}
 		p.show(&diff, q)
 	}
-	p.A, p.B = shown(p.A, maxName), shown(p.B, maxName)
+	p.A, p.B = named(p.A), named(p.B)
 	return d.render(w, r, http.StatusOK, "environments", p)
 }
 

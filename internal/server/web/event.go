@@ -63,10 +63,11 @@ var happened = map[watch.EventKind]string{
 	watch.Duplicate: "listed twice", watch.CreatedRewritten: "time rewritten", watch.ArchiveMismatch: "other archive served",
 	watch.EntryInvalid: "entry cannot be used", watch.IndexInvalid: "list cannot be read", watch.IndexShrunk: "list shrunk",
 	watch.FeedContradicts: "feed and list differ", watch.Moved: "moved", watch.Archived: "repository archived",
-	watch.Deprecated: "deprecated", watch.GoneQuiet: "gone quiet", watch.Unreachable: "no answer", watch.Recovered: "answers again",
+	watch.Deprecated: "deprecated", watch.GoneQuiet: "gone quiet", watch.Unreachable: "no answer", watch.CredentialFault: "credential missing", watch.Recovered: "answers again",
 	watch.MirrorRefused: "mirror refused", watch.Mirrored: "mirrored", watch.ProvenanceMismatch: "provenance of other bytes",
 	watch.UnknownChart: "unknown chart", watch.UnreleasedBytes: "other bytes than released",
 	watch.DeploymentSeen: "deployment seen", watch.DeploymentGone: "deployment gone", watch.VersionMoved: "version moved",
+	watch.ImportOverdue: "import overdue", watch.ImportBack: "import made again",
 	watch.AdvisoryOpened: "advisory opened", watch.DeadlinePassed: "deadline passed",
 }
 
@@ -74,11 +75,12 @@ var happened = map[watch.EventKind]string{
 var (
 	upstreamKinds = slices.Concat([]watch.EventKind{
 		watch.Changed, watch.ReturnedChanged, watch.ArchiveMismatch, watch.Duplicate, watch.Vanished, watch.Returned, watch.Repacked,
-		watch.NewVersion, watch.FirstRead, watch.Deprecated, watch.GoneQuiet, watch.Archived, watch.Moved, watch.Unreachable, watch.Recovered,
+		watch.NewVersion, watch.FirstRead, watch.Deprecated, watch.GoneQuiet, watch.Archived, watch.Moved, watch.Unreachable, watch.CredentialFault, watch.Recovered,
 		watch.IndexInvalid, watch.IndexShrunk, watch.EntryInvalid, watch.FeedContradicts, watch.CreatedRewritten, watch.Mirrored, watch.MirrorRefused, watch.ProvenanceMismatch,
 	}, deploymentKinds)
 	deploymentKinds = []watch.EventKind{
 		watch.UnknownChart, watch.UnreleasedBytes, watch.AdvisoryOpened, watch.DeadlinePassed, watch.VersionMoved, watch.DeploymentSeen, watch.DeploymentGone,
+		watch.ImportOverdue, watch.ImportBack,
 	}
 )
 
@@ -261,6 +263,8 @@ func (f *frame) about(e *watch.Event) link {
 	switch {
 	case e.Deployment != "":
 		return f.keyLink(e.Deployment)
+	case e.Import != "":
+		return link{"import " + e.Import, f.Base + "/deployments#imports"}
 	case e.Chart != "" && e.Version != "" && e.Upstream != "":
 		return link{chartVersion(e.Chart, e.Version), versionPath(f.Base, e.Upstream, e.Chart, e.Version)}
 	case e.Chart != "" && e.Upstream != "":
@@ -295,6 +299,9 @@ const effectsShown = 8
 // labelUntold is the line of evidence that says why it is not known what a
 // change did.
 const labelUntold = "what changed"
+
+// labelGet is the line with the command that fetches what was replaced.
+const labelGet = "to get the archive before"
 
 // evidence sets out what an event says.
 func (f *frame) evidence(e *watch.Event) *evidence {
@@ -340,6 +347,9 @@ func (f *frame) evidence(e *watch.Event) *evidence {
 	for i := range ev.Sides {
 		p := &ev.Sides[i]
 		p.Differs = p.Old != "" && p.New != "" && p.Old != p.New
+	}
+	if get := e.ArchiveCommand(); get != "" {
+		ev.Facts = append(ev.Facts, fact{labelGet, shown(get, maxSentence), false})
 	}
 	ev.Files, ev.MoreFiles = filesOf(e.Files)
 	ev.Told = len(ev.Files) > 0 || slices.ContainsFunc(ev.Facts, func(f fact) bool { return f.Label == labelUntold })

@@ -124,6 +124,47 @@ func (f *fakeJudge) Waivers(_ context.Context, c audit.Caller, _ bool) ([]upgrad
 	return f.waivers, f.read(c)
 }
 
+// done notes what a form did, for whoever may.
+func (f *fakeJudge) done(c audit.Caller, a access.Action, format string, args ...any) error {
+	if err := cmp.Or(f.may(c, a), f.refuse); err != nil {
+		return err
+	}
+	f.did = append(f.did, c.Principal.Name+" "+fmt.Sprintf(format, args...))
+	return nil
+}
+
+func (f *fakeJudge) RequestWaiver(_ context.Context, c audit.Caller, n upgrade.NewWaiver) (upgrade.Waiver, error) {
+	if err := f.may(c, access.AdvisoryWrite); err == nil && n.Expires.IsZero() {
+		return upgrade.Waiver{}, problem.New(problem.Invalid, "waiver", "a waiver of %s needs a date on which it ends", n.Finding).Suggest("--until 2026-12-31")
+	}
+	return upgrade.Waiver{ID: 9}, f.done(c, access.AdvisoryWrite, "wants %s waived on %q in %q until %s: %s", n.Finding, n.Deployments, n.Component, n.Expires.Format(time.DateOnly), n.Reason)
+}
+
+func (f *fakeJudge) ApproveWaiver(_ context.Context, c audit.Caller, id int64) (upgrade.Waiver, error) {
+	return upgrade.Waiver{}, f.done(c, access.UpgradeApprove, "approves waiver %d", id)
+}
+
+func (f *fakeJudge) EndWaiver(_ context.Context, c audit.Caller, id int64) (upgrade.Waiver, error) {
+	return upgrade.Waiver{}, f.done(c, access.AdvisoryWrite, "ends waiver %d", id)
+}
+
+func (f *fakeJudge) MakeReview(_ context.Context, c audit.Caller, key, version string) (upgrade.Review, error) {
+	if f.may(c, access.UpgradeReview) == nil && version == "9.9.9" {
+		return upgrade.Review{}, problem.New(problem.NotFound, "version", "no version %s of chart airflow is known", version).Suggest("chartkeep deployment show %s", key)
+	}
+	return upgrade.Review{Digest: digestOf("review 1")}, f.done(c, access.UpgradeReview, "has %s of %s reviewed", version, key)
+}
+
+func (f *fakeJudge) Reviews(_ context.Context, c audit.Caller, filter upgrade.ReviewFilter) ([]upgrade.Review, error) {
+	var out []upgrade.Review
+	for _, r := range f.reviews {
+		if r.Deployment == filter.Deployment && len(out) < filter.Limit {
+			out = append(out, r)
+		}
+	}
+	return out, f.read(c)
+}
+
 func (f *fakeJudge) Review(_ context.Context, c audit.Caller, digest string) (upgrade.Review, error) {
 	if err := f.read(c); err != nil {
 		return upgrade.Review{}, err

@@ -216,6 +216,7 @@ func checkPage(t testing.TB, doc *element) {
 			t.Errorf("described by %q, which is not there", of)
 		}
 	})
+	checkAccessible(t, doc)
 	if n := len(doc.all(".main")); n > 1 {
 		t.Errorf("%d filled buttons, at most one is allowed", n)
 	}

@@ -31,7 +31,15 @@ type Judging interface {
 	Assessment(ctx context.Context, c audit.Caller, deployment string) (upgrade.Assessment, error)
 	Explain(ctx context.Context, c audit.Caller, deployment, finding string) (upgrade.Explanation, error)
 	Waivers(ctx context.Context, c audit.Caller, all bool) ([]upgrade.Waiver, error)
+	RequestWaiver(ctx context.Context, c audit.Caller, n upgrade.NewWaiver) (upgrade.Waiver, error)
+	ApproveWaiver(ctx context.Context, c audit.Caller, id int64) (upgrade.Waiver, error)
+	EndWaiver(ctx context.Context, c audit.Caller, id int64) (upgrade.Waiver, error)
 
+	// MakeReview reviews a version for a deployment; "" is the version that the
+	// plan chose.
+	MakeReview(ctx context.Context, c audit.Caller, deployment, version string) (upgrade.Review, error)
+	// Reviews lists reviews, the newest first, without their details.
+	Reviews(ctx context.Context, c audit.Caller, f upgrade.ReviewFilter) ([]upgrade.Review, error)
 	Review(ctx context.Context, c audit.Caller, digest string) (upgrade.Review, error)
 	SignReview(ctx context.Context, c audit.Caller, digest string, s upgrade.Sign) (upgrade.Review, error)
 
@@ -65,6 +73,8 @@ func (d *Door) judgement(w http.ResponseWriter, r *http.Request, req request) er
 		return d.upgrade(w, r, req.index, refusal{})
 	case pageReview:
 		return d.review(w, r, req.review, refusal{})
+	case pageWaivers:
+		return d.waivers(w, r, refusal{})
 	case pagePlan:
 		return d.plan(w, r)
 	case pagePlanOf:
@@ -92,6 +102,10 @@ func (d *Door) judge(w http.ResponseWriter, r *http.Request, req request) error 
 		return d.sign(w, r, req.review)
 	case pageAccept:
 		return d.accept(w, r, req.index)
+	case pageAskReview:
+		return d.askReview(w, r, req.index)
+	case pageWaivers:
+		return d.setWaiver(w, r)
 	}
 	return d.dismiss(w, r, req.index)
 }

@@ -208,7 +208,7 @@ func TestAcceptDismiss(t *testing.T) {
 	w = post(t, f, manager, "/ui/upgrades/302/accept", url.Values{"plan": {"old"}})
 	doc := parseHTML(t, w.Body.String())
 	checkPage(t, doc)
-	if alert := doc.one(t, "[role=alert]").words(); w.Code != http.StatusConflict || !strings.Contains(alert, "The plan of x is another one now") || !strings.Contains(alert, "Yours a") {
+	if alert := doc.one(t, "[role=alert]").words(); w.Code != http.StatusConflict || !strings.Contains(alert, "the plan of x is another one now") || !strings.Contains(alert, "Yours a") {
 		t.Errorf("status %d, %s", w.Code, alert)
 	}
 	f.judging.refuse = nil
@@ -218,7 +218,7 @@ func TestAcceptDismiss(t *testing.T) {
 	w = post(t, f, approver, "/ui/upgrades/300/dismiss", url.Values{"reason": {"freeze of <the> shop"}, "until": {"soon"}})
 	doc = parseHTML(t, w.Body.String())
 	checkPage(t, doc)
-	if w.Code != http.StatusBadRequest || !strings.Contains(doc.one(t, "[role=alert]").words(), "An upgrade is dismissed until a date within a year") ||
+	if w.Code != http.StatusBadRequest || !strings.Contains(doc.one(t, "[role=alert]").words(), "an upgrade is dismissed until a date within a year") ||
 		doc.one(t, "textarea[name=reason]").words() != "freeze of <the> shop" || doc.one(t, "input[name=until]").attrs["value"] != "soon" {
 		t.Errorf("status %d, %s", w.Code, doc.one(t, "main").words())
 	}
@@ -355,7 +355,7 @@ func TestHostileJudging(t *testing.T) {
 			for _, path := range []string{
 				"/ui/", "/ui/advisories", "/ui/advisories?" + url.Values{"q": {name}}.Encode(), "/ui/advisories?" + url.Values{"id": {x.Key}}.Encode(), "/ui/upgrades", "/ui/upgrades?" + url.Values{"view": {"list"}, "q": {name}, "owner": {name}, "state": {name}}.Encode(),
 				"/ui/upgrades/1", "/ui/upgrades/1?" + url.Values{"finding": {x.Key}}.Encode(), "/ui/upgrades/2", "/ui/reviews/" + digestOf("r"), "/ui/plan", "/ui/plan?" + url.Values{"q": {name}, "action": {name}, "owner": {name}}.Encode(),
-				"/ui/plan?" + url.Values{"deployment": {"k" + name}}.Encode(), "/ui/practice", "/ui/agenda?" + url.Values{"owner": {name}}.Encode(), "/ui/deployments?" + url.Values{"key": {"k" + name}}.Encode(),
+				"/ui/waivers", "/ui/advisories?" + url.Values{"id": {x.Key}, "deployment": {"k" + name}}.Encode(), "/ui/plan?" + url.Values{"deployment": {"k" + name}}.Encode(), "/ui/practice", "/ui/agenda?" + url.Values{"owner": {name}}.Encode(), "/ui/deployments?" + url.Values{"key": {"k" + name}}.Encode(),
 			} {
 				w := get(t, f, manager, path)
 				if long && w.Code == http.StatusNotFound {

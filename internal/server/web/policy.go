@@ -49,6 +49,8 @@ type leafRef struct {
 type signerRow struct {
 	Name, Kind      string
 	Issuer, Subject string
+	PGP             bool
+	Fingerprint     string // of a PGP key, in groups of four digits; "" when it cannot be read
 	Charts          []string
 	Publishers      []string
 	Owner           string
@@ -320,7 +322,7 @@ func (f *frame) signers(s *signature.Policy) []signerRow {
 	for i := range s.Signers {
 		x := &s.Signers[i]
 		row := signerRow{
-			Name: named(x.Name), Kind: cmp.Or(signerKinds[x.Kind()], "unknown"), Issuer: shown(x.Issuer, maxSentence), Subject: shown(x.Subject, maxSentence),
+			Name: named(x.Name), Kind: cmp.Or(signerKinds[x.Kind()], "unknown"), Issuer: shown(x.Issuer, maxSentence), Subject: shown(x.Subject, maxSentence), PGP: x.Kind() == signature.PGP, Fingerprint: inFours(x.Fingerprint()),
 			Charts: shownList(x.Charts, linesShown), Publishers: shownList(x.Publishers, linesShown), Owner: shown(x.Owner, maxSentence),
 			From: moment{x.From, f.Now.at}, Until: moment{x.Until, f.Now.at}, Revoked: moment{x.Revoked, f.Now.at},
 		}
@@ -328,6 +330,15 @@ func (f *frame) signers(s *signature.Policy) []signerRow {
 		out = append(out, row)
 	}
 	return out
+}
+
+// inFours writes digits in groups of four, as people read a fingerprint aloud.
+func inFours(s string) string {
+	var groups []string
+	for g := range slices.Chunk([]byte(s), 4) {
+		groups = append(groups, string(g))
+	}
+	return strings.Join(groups, " ")
 }
 
 var signerKinds = map[signature.Kind]string{signature.PGP: "PGP key", signature.Key: "key of sigstore bundles", signature.Keyless: "identity in a certificate"}

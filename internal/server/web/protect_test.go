@@ -1,7 +1,9 @@
 package web
 
 import (
+	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -11,11 +13,15 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ProtonMail/go-crypto/openpgp"
+	"github.com/ProtonMail/go-crypto/openpgp/packet"
+
 	"github.com/chartkeep/chartkeep/internal/access"
 	"github.com/chartkeep/chartkeep/internal/audit"
 	"github.com/chartkeep/chartkeep/internal/problem"
 	"github.com/chartkeep/chartkeep/internal/release"
 	"github.com/chartkeep/chartkeep/internal/server"
+	"github.com/chartkeep/chartkeep/internal/signature"
 )
 
 const (
@@ -23,14 +29,17 @@ const (
 	tombstonePath = "/ui/projects/platform/charts/web/1.4.2/tombstone"
 )
 
-// protectForms is every form of these pages: who may send it, and what it does.
-var protectForms = map[string]struct {
+// formCase is a form: who may send it, what it does, and the page that follows.
+type formCase struct {
 	who  release.Caller
 	path string
 	form url.Values
 	did  string
 	to   string
-}{
+}
+
+// protectForms is every form of these pages.
+var protectForms = map[string]formCase{
 	"give a role": {owner, "/ui/access/platform", url.Values{"do": {"give"}, "account": {" ann "}, "role": {"publisher"}, "charts": {"web*"}, "prerelease": {"yes"}, "days": {"30"}, "project": {"*"}},
 		"web-lead gives ann publisher in platform web* prerelease", "/ui/access/platform#members"},
 	"take a role":      {owner, "/ui/access/platform", url.Values{"do": {"take"}, "id": {"grn-101"}}, "web-lead takes grn-101", "/ui/access/platform#members"},
@@ -51,47 +60,53 @@ var protectForms = map[string]struct {
 func TestProtectForms(t *testing.T) {
 	for name, tt := range protectForms {
 		t.Run(name, func(t *testing.T) {
-			f := newSample(t)
-			for _, site := range []string{"cross-site", "same-site"} {
-				r := httptest.NewRequest("POST", "https://keep.example"+tt.path, strings.NewReader(tt.form.Encode()))
-				r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-				r.Header.Set("Sec-Fetch-Site", site)
-				if w := serve(t, f, tt.who, r); w.Code != http.StatusForbidden || !strings.Contains(w.Body.String(), "another site") {
-					t.Errorf("%s: status %d", site, w.Code)
-				}
-			}
-			r := httptest.NewRequest("POST", "https://keep.example"+tt.path, strings.NewReader(tt.form.Encode()))
-			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-			r.Header.Set("Origin", "https://evil.example")
-			if w := serve(t, f, tt.who, r); w.Code != http.StatusForbidden {
-				t.Errorf("foreign origin: status %d", w.Code)
-			}
-			for who, c := range map[string]release.Caller{"nobody": nobody, "reader": reader} {
-				w := post(t, f, c, tt.path, tt.form)
-				if w.Code != 401 && w.Code != 403 && w.Code != 404 {
-					t.Errorf("%s: status %d", who, w.Code)
-				}
-				checkPage(t, parseHTML(t, w.Body.String()))
-			}
-			unknown := url.Values{"do": {"overwrite"}, "document": {"{}"}}
-			if tt.path != tombstonePath {
-				if w := post(t, f, tt.who, tt.path, unknown); w.Code != 400 {
-					t.Errorf("a form that there is none: status %d", w.Code)
-				}
-			}
-			if len(f.protect.did) != 0 {
-				t.Fatalf("done: %q", f.protect.did)
-			}
-			w := post(t, f, tt.who, tt.path, tt.form)
-			if w.Code != 303 || w.Header().Get("Location") != tt.to || !slices.Equal(f.protect.did, []string{tt.did}) {
-				t.Errorf("status %d, to %s, done %q", w.Code, w.Header().Get("Location"), f.protect.did)
-			}
+			checkForm(t, tt, func(f *fakeService) []string { return f.protect.did })
 		})
 	}
 	for _, path := range []string{blockPath, tombstonePath} {
 		if w := get(t, newSample(t), maintainer, path); w.Code != 405 || w.Header().Get("Allow") != "POST" {
 			t.Errorf("GET %s: %d, Allow %q", path, w.Code, w.Header().Get("Allow"))
 		}
+	}
+}
+
+// checkForm sends a form as everybody: it is refused from another site and from
+// whoever may not, and does what it says for whoever may.
+func checkForm(t *testing.T, tt formCase, did func(*fakeService) []string) {
+	t.Helper()
+	f := newSample(t)
+	for _, site := range []string{"cross-site", "same-site"} {
+		r := httptest.NewRequest("POST", "https://keep.example"+tt.path, strings.NewReader(tt.form.Encode()))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.Header.Set("Sec-Fetch-Site", site)
+		if w := serve(t, f, tt.who, r); w.Code != http.StatusForbidden || !strings.Contains(w.Body.String(), "another site") {
+			t.Errorf("%s: status %d", site, w.Code)
+		}
+	}
+	r := httptest.NewRequest("POST", "https://keep.example"+tt.path, strings.NewReader(tt.form.Encode()))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.Header.Set("Origin", "https://evil.example")
+	if w := serve(t, f, tt.who, r); w.Code != http.StatusForbidden {
+		t.Errorf("foreign origin: status %d", w.Code)
+	}
+	for who, c := range map[string]release.Caller{"nobody": nobody, "reader": reader} {
+		w := post(t, f, c, tt.path, tt.form)
+		if w.Code != 401 && w.Code != 403 && w.Code != 404 {
+			t.Errorf("%s: status %d", who, w.Code)
+		}
+		checkPage(t, parseHTML(t, w.Body.String()))
+	}
+	if tt.form.Has("do") {
+		if w := post(t, f, tt.who, tt.path, url.Values{"do": {"overwrite"}, "document": {"{}"}}); w.Code != 400 {
+			t.Errorf("a form that there is none: status %d", w.Code)
+		}
+	}
+	if done := did(f); len(done) != 0 {
+		t.Fatalf("done: %q", done)
+	}
+	w := post(t, f, tt.who, tt.path, tt.form)
+	if done := did(f); w.Code != 303 || w.Header().Get("Location") != tt.to || !slices.Equal(done, []string{tt.did}) {
+		t.Errorf("status %d, to %s, done %q", w.Code, w.Header().Get("Location"), done)
 	}
 }
 
@@ -108,14 +123,14 @@ func TestProtectRefusals(t *testing.T) {
 		has    string
 		words  string
 	}{
-		"no such account":   {owner, "/ui/access/platform", url.Values{"do": {"give"}, "account": {"none"}, "role": {"publisher"}, "charts": {"<w>*"}}, nil, 404, "[role=alert]", "There is no account none"},
+		"no such account":   {owner, "/ui/access/platform", url.Values{"do": {"give"}, "account": {"none"}, "role": {"publisher"}, "charts": {"<w>*"}}, nil, 404, "[role=alert]", "there is no account none"},
 		"more than allowed": {owner, "/ui/access/platform", url.Values{"do": {"give"}, "account": {"ann"}, "role": {"instance-admin"}}, nil, 400, "[role=alert]", "concerns the whole server"},
-		"no role":           {owner, "/ui/access/platform", url.Values{"do": {"give"}, "account": {"ann"}, "role": {"<king>"}}, nil, 400, "[role=alert]", "There is no role"},
+		"no role":           {owner, "/ui/access/platform", url.Values{"do": {"give"}, "account": {"ann"}, "role": {"<king>"}}, nil, 400, "[role=alert]", "there is no role"},
 		"no policy":         {owner, "/ui/policy/platform", url.Values{"do": {"try"}, "document": {"overwrite: <yes>"}}, nil, 400, "[role=alert]", "is not the policy of a project"},
 		"a bad policy":      {owner, "/ui/policy/platform", url.Values{"do": {"try"}, "document": {"mirror: refused"}}, nil, 400, "[role=alert]", "no kinds of them are named"},
 		"too large":         {owner, "/ui/policy/platform", url.Values{"do": {"try"}, "document": {strings.Repeat("#", release.MaxPolicy+1)}}, nil, 400, "[role=alert]", "are allowed"},
-		"overtaken":         {owner, "/ui/policy/platform", url.Values{"do": {"set"}, "document": {"{}"}}, problem.New(problem.Conflict, "request-open", "there is a request about it already"), 409, "[role=alert]", "There is a request"},
-		"oneself":           {approver, "/ui/requests/2", url.Values{"do": {"approve"}}, second, 403, "[role=alert]", "This needs two people, and the first one was you"},
+		"overtaken":         {owner, "/ui/policy/platform", url.Values{"do": {"set"}, "document": {"{}"}}, problem.New(problem.Conflict, "request-open", "there is a request about it already"), 409, "[role=alert]", "there is a request"},
+		"oneself":           {approver, "/ui/requests/2", url.Values{"do": {"approve"}}, second, 403, "[role=alert]", "this needs two people, and the first one was you"},
 		"confirm oneself":   {approver, blockPath, url.Values{"do": {"confirm"}}, second, 403, "h1", "This needs two people, and the first one was you"},
 		"no reason":         {maintainer, blockPath, url.Values{"do": {"set"}}, problem.New(problem.Invalid, "block-reason", `"" is not a reason to block a release`), 400, "h1", "is not a reason to block a release"},
 	} {
@@ -334,5 +349,37 @@ func TestReadOnly(t *testing.T) {
 		if code, _ := browse(t, "POST", closed.URL+path, "owner", url.Values{"theme": {"dark"}}); code != 303 {
 			t.Errorf("%s: status %d", path, code)
 		}
+	}
+}
+
+// TestSignerFingerprint: a PGP key is shown by its fingerprint, which people
+// compare with what its owner says.
+func TestSignerFingerprint(t *testing.T) {
+	e, err := openpgp.NewEntity("Releases", "", "releases@example.test", &packet.Config{Algorithm: packet.PubKeyAlgoEdDSA})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var packets bytes.Buffer
+	if err := e.Serialize(&packets); err != nil {
+		t.Fatal(err)
+	}
+	signers, err := signature.Keyring(packets.Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := newSample(t)
+	for i := range f.projects {
+		if f.projects[i].Name == "platform" {
+			f.projects[i].Policy.Signatures = &signature.Policy{Require: signature.Any, Kinds: []signature.Kind{signature.PGP}, Signers: append(signers, signature.Signer{Name: "odd", PGP: "no <key>"})}
+		}
+	}
+	doc := openPage(t, f, owner, "/ui/policy/platform")
+	want := fmt.Sprintf("%X", e.PrimaryKey.Fingerprint)
+	rows := doc.all("#force td code")
+	if len(rows) != 1 || strings.ReplaceAll(rows[0].words(), " ", "") != want || len(strings.Fields(rows[0].words())) != len(want)/4 {
+		t.Errorf("the fingerprint %s is not there: %s", want, doc.one(t, "#force").words())
+	}
+	if !strings.Contains(doc.one(t, "#force").words(), "not readable: its fingerprint is not known") {
+		t.Error("a key that cannot be read is not said to be one")
 	}
 }

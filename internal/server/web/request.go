@@ -54,6 +54,8 @@ const (
 	pageUpgrade               // /ui/upgrades/{upgrade}
 	pageAccept                // /ui/upgrades/{upgrade}/accept
 	pageDismiss               // /ui/upgrades/{upgrade}/dismiss
+	pageAskReview             // /ui/upgrades/{upgrade}/review
+	pageWaivers               // /ui/waivers
 	pageReview                // /ui/reviews/{review}
 	pageSign                  // /ui/reviews/{review}/sign
 	pagePlan                  // /ui/plan
@@ -74,7 +76,7 @@ const (
 
 func (p page) readable() bool {
 	switch p {
-	case pageSignOut, pageTheme, pageMakeToken, pageYank, pageUnyank, pageSign, pageAccept, pageDismiss, pageExport, pageQuarantine, pageTombstone:
+	case pageSignOut, pageTheme, pageMakeToken, pageYank, pageUnyank, pageSign, pageAccept, pageDismiss, pageAskReview, pageExport, pageQuarantine, pageTombstone:
 		return false
 	}
 	return true
@@ -82,7 +84,7 @@ func (p page) readable() bool {
 
 // takesForms says that the forms of a page are sent to the page itself.
 func (p page) takesForms() bool {
-	return p == pageAccess || p == pagePolicy || p == pageRequest
+	return p == pageAccess || p == pagePolicy || p == pageRequest || p == pageWaivers
 }
 
 func (p page) methods() string {
@@ -133,7 +135,7 @@ func parse(path string) (request, error) {
 			"sign-in": pageSignIn, "sign-out": pageSignOut, "theme": pageTheme, "sso": pageSSO,
 			"log": pageLog, "audit": pageAudit, "me": pageMe, "health": pageHealth, "access": pageAccess, "requests": pageRequests, "alerts": pageAlerts,
 			"upstreams": pageUpstreams, "deployments": pageDeployments, "environments": pageEnvironments,
-			"projects": pageProjects, "advisories": pageAdvisories, "upgrades": pageUpgrades, "plan": pagePlan,
+			"projects": pageProjects, "advisories": pageAdvisories, "waivers": pageWaivers, "upgrades": pageUpgrades, "plan": pagePlan,
 			"agenda": pageAgenda, "calendar.ics": pageCalendar, "practice": pagePractice,
 		}[segs[0]]; p != 0 {
 			return request{page: p}, nil
@@ -175,7 +177,7 @@ func parse(path string) (request, error) {
 		return request{page: pageAdvisory, advisory: strings.Join(segs[1:], "/")}, nil
 	case segs[0] == "upgrades":
 		id, err := strconv.ParseUint(segs[1], 10, 53)
-		if p := map[string]page{"": pageUpgrade, "accept": pageAccept, "dismiss": pageDismiss}[strings.Join(segs[2:], "/")]; p != 0 && err == nil && id > 0 {
+		if p := map[string]page{"": pageUpgrade, "accept": pageAccept, "dismiss": pageDismiss, "review": pageAskReview}[strings.Join(segs[2:], "/")]; p != 0 && err == nil && id > 0 {
 			return request{page: p, index: int64(id)}, nil
 		}
 	case segs[0] == "reviews":

@@ -101,6 +101,13 @@ var advices = map[string]verdictView{
 	upgrade.AdviceCannotTell: {Advice: "cannot be told", Class: "unk", Icon: "unk"},
 }
 
+func adviceOf(advice string) verdictView {
+	if v, ok := advices[advice]; ok {
+		return v
+	}
+	return verdictView{Advice: shown(advice, 64), Class: "unk", Icon: "unk"}
+}
+
 // effectRow is one thing that a difference does.
 type effectRow struct {
 	Severity        severityMark
@@ -262,10 +269,7 @@ func (d *Door) reviewView(ctx context.Context, c release.Caller, f *frame, x *up
 		Digest: shown(x.Digest, maxName), URL: reviewPath(f.Base, x.Digest), Made: moment{x.Made, f.Now.at}, State: stateOfReview(x.State), From: f.side(&x.From), To: f.side(&x.To),
 		Doubts: shownList(x.Doubts, maxEvidence), Deadline: f.due(x.Deadline), Inputs: f.inputs(&x.Inputs), SignURL: reviewPath(f.Base, x.Digest) + "/sign", Shut: f.Closed(),
 	}
-	v.Verdict = advices[x.Verdict.Advice]
-	if v.Verdict.Advice == "" {
-		v.Verdict = verdictView{Advice: shown(x.Verdict.Advice, 64), Class: "unk", Icon: "unk"}
-	}
+	v.Verdict = adviceOf(x.Verdict.Advice)
 	v.Verdict.Text, v.Verdict.Reasons = shown(x.Verdict.Text, maxSentence), shownList(x.Verdict.Reasons, maxEvidence)
 	v.showFindings(f, x, self, picked, slot)
 	v.showCompared(f, &x.Compared, x.From.Archive != "")

@@ -197,6 +197,10 @@ func kindsOf(u *watch.Upstream) string {
 // that worked.
 func stateOfSource(h *watch.Health, now time.Time) sourceState {
 	switch {
+	case !h.HeldUntil.IsZero():
+		return sourceState{"unk", "unk", "Waits", "until " + moment{h.HeldUntil, now}.Text() + ": an earlier poll did not end, or another process of the server is at it", 1}
+	case h.Failures > 0 && strings.HasPrefix(h.Rule, "credential"):
+		return sourceState{"unk", "unk", "Not polled", shown(h.Error, maxSentence), 1}
 	case h.Failures > 0:
 		why := plural(h.Failures, "failure")
 		if h.Failures > 1 {

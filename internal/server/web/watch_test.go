@@ -231,6 +231,7 @@ func (f *fakeWatch) sampleDeployments() {
 	f.imports = []watch.Import{
 		{Name: "prod", From: "context prod", Time: now.Add(-10 * time.Minute), Deployments: 4, Problems: []string{}},
 		{Name: "gitops", From: "./clusters", Time: now.Add(-9 * day), Deployments: 1, Problems: []string{"apps/broken.yaml:3: it is no YAML"}, MoreProblems: 1, Old: true},
+		{Name: "edge", From: "context edge", Time: now.Add(-2 * time.Hour), Deployments: 1, Problems: []string{}, Every: new(watch.Duration(15 * time.Minute)), Overdue: now.Add(-105 * time.Minute)},
 	}
 	add := func(key string, state deployment.State, why string, change func(*watch.Deployment)) {
 		d := watch.Deployment{Import: "prod", FirstSeen: now.Add(-20 * day), LastSeen: now.Add(-10 * time.Minute)}
@@ -293,7 +294,11 @@ func TestImports(t *testing.T) {
 	for _, row := range rows {
 		got = append(got, row.words())
 	}
-	if len(got) != 2 || !strings.Contains(got[0], "gitops") || !strings.Contains(got[0], "old: it says little of what runs today") ||
+	if len(got) != 3 || !strings.Contains(got[1], "edge") || !strings.Contains(got[1], "overdue since 2026-") || !strings.Contains(got[1], "made every 15m") {
+		t.Errorf("imports: %q", got)
+	}
+	got = slices.Delete(got, 1, 2)
+	if len(got) != 2 || strings.Contains(got[1], "overdue") || strings.Contains(got[1], "every") || !strings.Contains(got[0], "gitops") || !strings.Contains(got[0], "old: it says little of what runs today") ||
 		!strings.Contains(got[0], "apps/broken.yaml:3: it is no YAML") || !strings.Contains(got[0], "2") || !strings.Contains(got[1], "prod") || !strings.Contains(got[1], "nothing") {
 		t.Errorf("imports: %q", got)
 	}

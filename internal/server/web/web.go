@@ -229,7 +229,7 @@ func (d *Door) post(w http.ResponseWriter, r *http.Request, req request) error {
 		return d.yank(w, r, req)
 	case pageUnyank:
 		return d.unyank(w, r, req)
-	case pageSign, pageAccept, pageDismiss:
+	case pageSign, pageAccept, pageDismiss, pageAskReview, pageWaivers:
 		return d.judge(w, r, req)
 	case pageAccess, pagePolicy, pageRequest, pageQuarantine, pageTombstone:
 		return d.protect(w, r, req)

@@ -26,6 +26,19 @@ func (s *Store) Freeze(reason *problem.Error) {
 // ReadOnly is the reason for which the store takes no writes, or nil.
 func (s *Store) ReadOnly() *problem.Error { return s.frozen.Load() }
 
+// contradicted freezes the store because somebody, who is no record, has signed
+// what the database does not continue. The first standing stays.
+func (s *Store) contradicted(st custody.Standing, reason *problem.Error) error {
+	s.contrary.CompareAndSwap(nil, &st)
+	s.Freeze(reason)
+	return s.refuse()
+}
+
+// Contradicted is how a log stands to what its signer has signed, or this
+// process itself, when the store was frozen for that; else nil. Kept has no root
+// where only its size is known.
+func (s *Store) Contradicted() *custody.Standing { return s.contrary.Load() }
+
 // Frozen is closed when the store stops taking writes.
 func (s *Store) Frozen() <-chan struct{} { return s.frozenC }
 

@@ -174,7 +174,7 @@ func (s *Store) ReplaceDeployments(ctx context.Context, im watch.Import, list []
 	}
 	var events []watch.Event
 	err = s.write(ctx, true, func(b *batch) error {
-		r := replacement{batch: b, name: im.Name, said: said, now: fromMillis(millis(now)), compare: compare}
+		r := replacement{batch: b, name: im.Name, every: im.Every, said: said, now: fromMillis(millis(now)), compare: compare}
 		err := r.replace(list, texts)
 		if events = r.fresh; err != nil {
 			return err
@@ -198,6 +198,7 @@ type importJSON struct {
 type replacement struct {
 	*batch
 	name    string
+	every   *watch.Duration
 	said    string // JSON of what the import says of itself
 	now     time.Time
 	compare func(old, new *watch.Deployment) []watch.Event
@@ -247,6 +248,9 @@ func (r *replacement) replace(list []watch.Deployment, texts []text) error {
 		if _, err := r.w.exec(r.ctx, "DELETE FROM deployment WHERE key = ?", key); err != nil {
 			return err
 		}
+	}
+	if err := r.schedule(); err != nil {
+		return err
 	}
 	_, err = r.w.exec(r.ctx, "INSERT INTO deployment_import (name, time, import_json) VALUES (?, ?, ?) "+
 		"ON CONFLICT (name) DO UPDATE SET time = excluded.time, import_json = excluded.import_json", r.name, millis(r.now), r.said)
@@ -359,25 +363,6 @@ func (s *Store) Deployments(ctx context.Context, importName string) ([]watch.Dep
 // not read.
 func (s *Store) DeploymentList(ctx context.Context, importName string) ([]watch.Deployment, error) {
 	return s.deployments(ctx, listDeployment, importName)
-}
-
-// Imports implements watch.Deployments.
-func (s *Store) Imports(ctx context.Context) ([]watch.Import, error) {
-	var out []watch.Import
-	err := s.query(ctx, "SELECT i.name, i.time, i.import_json, (SELECT COUNT(*) FROM deployment d WHERE d.import = i.name) FROM deployment_import i ORDER BY i.name", func(r scanner) error {
-		var im watch.Import
-		var at int64
-		var said string
-		if err := r.Scan(&im.Name, &at, &said, &im.Deployments); err != nil {
-			return err
-		}
-		var c importJSON
-		err := json.Unmarshal([]byte(said), &c)
-		im.Time, im.From, im.Problems, im.MoreProblems = fromMillis(at), c.From, c.Problems, c.MoreProblems
-		out = append(out, im)
-		return err
-	})
-	return out, err
 }
 
 func (s *Store) deployments(ctx context.Context, query, importName string) ([]watch.Deployment, error) {

@@ -8,8 +8,8 @@ import (
 	"github.com/chartkeep/chartkeep/internal/release"
 )
 
-// Holders implements release.Holdings. Cost: a scan of access_grant, two look-ups
-// by key for each grant that fits, and a sort of these.
+// Holders implements release.Holdings. Cost: the grants that reach the project,
+// by index, or all; two look-ups by key for each, and a sort of these.
 func (s *Store) Holders(ctx context.Context, f release.HolderFilter, now time.Time) ([]release.Holder, error) {
 	name, join, where := "COALESCE(a.name, g.subject)", "LEFT JOIN account a ON a.id = g.subject", "(a.id IS NOT NULL OR g.subject LIKE '"+release.GroupPrefix+"%')"
 	columns := "COALESCE(a.disabled, 0), '', '', '', 0, 0, 0, 0"

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/mod/sumdb/note"
 
+	"github.com/chartkeep/chartkeep/internal/custody"
 	"github.com/chartkeep/chartkeep/internal/problem"
 	"github.com/chartkeep/chartkeep/internal/release"
 	"github.com/chartkeep/chartkeep/internal/tlog"
@@ -162,12 +163,19 @@ func (s *Store) edgeAt(ctx context.Context, log int, size int64) (*tlog.Edge, er
 // PostgreSQL moved to a standby that had not received everything. Going on
 // would sign two histories of one log, so nothing is written any more.
 func (s *Store) rolledBack(log int, known, found *logState) error {
-	s.Freeze(problem.New(problem.Unavailable, "read-only", "this registry is read-only: its database went back behind what was signed").
+	st := custody.Standing{
+		Log: custody.Releases, State: custody.StateBehind, By: "a server that had read or signed it",
+		Database: tlog.Checkpoint{Origin: s.origin(log), Size: found.size, Root: found.root},
+		Kept:     tlog.Checkpoint{Origin: s.origin(log), Size: known.size, Root: known.root},
+	}
+	if log == auditLog {
+		st.Log = custody.Audits
+	}
+	return s.contradicted(st, problem.New(problem.Unavailable, "read-only", "this registry is read-only: its database went back behind what was signed").
 		With("log", "%s", s.origin(log)).
 		With("database", "%d leaves, root %x", found.size, found.root).
 		With("signed", "%d leaves, root %x", known.size, known.root).
 		Suggest("the operator stops the server and runs: chartkeep log recover"))
-	return s.refuse()
 }
 
 // hashes reads hashes [from, to) of a level: leaf hashes, or roots of full

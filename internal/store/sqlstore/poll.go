@@ -62,7 +62,7 @@ func (s *Store) LeaseSources(ctx context.Context, now time.Time, hold time.Durat
 	return out, nil
 }
 
-const selectDue = "SELECT s.id, s.upstream, u.name, s.source_json, s.health_json, s.validators_json, s.due, u.upstream_json, u.created, u.created_by " +
+const selectDue = "SELECT s.id, s.upstream, u.name, s.source_json, s.health_json, s.validators_json, s.due, s.lease_end, u.upstream_json, u.created, u.created_by " +
 	"FROM source s JOIN upstream u ON u.id = s.upstream WHERE s.due <= ? AND s.lease_end <= ? ORDER BY s.due, s.id LIMIT ?"
 
 // leaseNumber is a number that no other lease has had, above zero.

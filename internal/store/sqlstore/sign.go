@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/chartkeep/chartkeep/internal/custody"
 	"github.com/chartkeep/chartkeep/internal/problem"
 	"github.com/chartkeep/chartkeep/internal/tlog"
 )
@@ -458,22 +459,29 @@ func (s *Store) beyondSigned(ctx context.Context, index int64, st *logState) err
 		Suggest("repeat the request")
 }
 
+// bySigner is how people are told who knows what the log's signer has signed.
+const bySigner = "the signer of the log"
+
 // signerAhead and signerForked say that the database is not the one that was
 // signed, in the words of rolledBack. Nothing is written any more.
 func (s *Store) signerAhead(size int64, h *signedHead) error {
-	s.Freeze(problem.New(problem.Unavailable, "read-only", "this registry is read-only: its database went back behind what was signed").
+	return s.contradicted(custody.Standing{
+		Log: custody.Releases, State: custody.StateBehind, By: bySigner,
+		Database: tlog.Checkpoint{Origin: s.config.Origin, Size: h.size, Root: h.root}, Kept: tlog.Checkpoint{Origin: s.config.Origin, Size: size},
+	}, problem.New(problem.Unavailable, "read-only", "this registry is read-only: its database went back behind what was signed").
 		With("log", "%s", s.config.Origin).
 		With("database", "%d leaves", h.size).
-		With("signed", "%d leaves, by the signer of the log", size).
+		With("signed", "%d leaves, by "+bySigner, size).
 		Suggest("the operator stops the server and runs: chartkeep log recover"))
-	return s.refuse()
 }
 
 func (s *Store) signerForked(size int64, tail *logState, why error) error {
-	s.Freeze(problem.New(problem.Unavailable, "read-only", "this registry is read-only: its database holds another history than was signed").
+	return s.contradicted(custody.Standing{
+		Log: custody.Releases, State: custody.StateForked, By: bySigner,
+		Database: tlog.Checkpoint{Origin: s.config.Origin, Size: tail.size, Root: tail.root}, Kept: tlog.Checkpoint{Origin: s.config.Origin, Size: size},
+	}, problem.New(problem.Unavailable, "read-only", "this registry is read-only: its database holds another history than was signed").
 		With("log", "%s", s.config.Origin).
 		With("database", "%d leaves, root %s", tail.size, tail.root).
-		With("signed", "%d leaves, by the signer of the log", size).
+		With("signed", "%d leaves, by "+bySigner, size).
 		Suggest("the operator stops the server and runs: chartkeep log recover").Because(why))
-	return s.refuse()
 }

@@ -33,6 +33,7 @@ import (
 
 	"golang.org/x/mod/sumdb/note"
 
+	"github.com/chartkeep/chartkeep/internal/custody"
 	"github.com/chartkeep/chartkeep/internal/problem"
 	"github.com/chartkeep/chartkeep/internal/release"
 )
@@ -96,7 +97,8 @@ type Store struct {
 
 	frozen    atomic.Pointer[problem.Error] // set once: nothing is written any more
 	frozenC   chan struct{}                 // closed then
-	unhurried bool                          // a recovery has no time limit; set before it is queued
+	contrary  atomic.Pointer[custody.Standing]
+	unhurried bool // a recovery has no time limit; set before it is queued
 }
 
 // Open opens or makes the database and brings its tables up to date.

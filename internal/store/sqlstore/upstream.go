@@ -206,6 +206,7 @@ func (b *batch) updateSource(src watch.Source, to *watch.Source, anew bool, now 
 	}
 	if anew {
 		src.Validators, src.Health.NextPoll = watch.Validators{}, fromMillis(millis(now))
+		src.Health.HeldUntil = time.Time{}
 		_, err = b.w.exec(b.ctx, "UPDATE source SET validators_json = '{}', due = ?, lease = 0, lease_end = 0 WHERE id = ?", millis(now), src.ID)
 	}
 	return src, err
@@ -294,12 +295,12 @@ func scanUpstream(row scanner) (u watch.Upstream, err error) {
 	return u, err
 }
 
-const selectSource = "SELECT s.id, s.upstream, u.name, s.source_json, s.health_json, s.validators_json, s.due FROM source s JOIN upstream u ON u.id = s.upstream"
+const selectSource = "SELECT s.id, s.upstream, u.name, s.source_json, s.health_json, s.validators_json, s.due, s.lease_end FROM source s JOIN upstream u ON u.id = s.upstream"
 
 func scanSource(row scanner, more ...any) (src watch.Source, err error) {
-	var id, upstream, due int64
+	var id, upstream, due, held int64
 	var name, text, health, validators string
-	if err := row.Scan(append([]any{&id, &upstream, &name, &text, &health, &validators, &due}, more...)...); err != nil {
+	if err := row.Scan(append([]any{&id, &upstream, &name, &text, &health, &validators, &due, &held}, more...)...); err != nil {
 		return src, err
 	}
 	for _, part := range []struct {
@@ -310,7 +311,7 @@ func scanSource(row scanner, more ...any) (src watch.Source, err error) {
 			return src, err
 		}
 	}
-	src.ID, src.UpstreamID, src.Upstream, src.Health.NextPoll = id, upstream, name, fromMillis(due)
+	src.ID, src.UpstreamID, src.Upstream, src.Health.NextPoll, src.Health.HeldUntil = id, upstream, name, fromMillis(due), fromMillis(held)
 	return src, nil
 }
 

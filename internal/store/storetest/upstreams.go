@@ -65,6 +65,7 @@ func Watch(t *testing.T, place func(t *testing.T) OpenWatch) {
 		{"deployments that cannot be", deploymentRefusals},
 		{"declarations", declarations},
 		{"imports", imports},
+		{"imports with an interval", importIntervals},
 		{"routes", routeLife},
 		{"alerts", alerts},
 		{"relay", relayOnce},
