@@ -55,6 +55,9 @@ func (s *Store) write(ctx context.Context, durable bool, run func(*batch) error)
 	if err := s.refuse(); err != nil {
 		return err
 	}
+	if err := ctx.Err(); err != nil {
+		return err // below, a free place in the queue may be taken first
+	}
 	op := &operation{run: run, durable: durable, done: make(chan error, 1)}
 	select {
 	case s.seq.queue <- op:
