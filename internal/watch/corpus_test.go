@@ -124,7 +124,7 @@ func TestReplay(t *testing.T) {
 			if (h.file == "argo" || h.file == "jenkins") && !*table {
 				t.Skip("SKIPPED: more than 400 MB of indexes take a minute; run with -table")
 			}
-			if testing.Short() && h.file != "cnpg" && h.file != "airflow" {
+			if testing.Short() && h.file != "airflow" {
 				t.Skip("SKIPPED in short mode: takes seconds")
 			}
 			if !*table {
