@@ -125,7 +125,9 @@ func cutDocument(text string) (doc, rest string) {
 	return text, ""
 }
 
-var sourceComment = regexp.MustCompile(`(?m)^# Source: (\S.*?)\s*$`)
+// sourceComment is what Helm writes above each document. A template may write
+// something like it, which may name nothing.
+var sourceComment = regexp.MustCompile(`\A# Source: (\S[^\n]*?)[ \t\r]*(?:\n|\z)`)
 
 func (p *parser) document(source string, line int, doc string) []Object {
 	body := strings.TrimLeft(doc, " \t\r\n")
@@ -133,8 +135,8 @@ func (p *parser) document(source string, line int, doc string) []Object {
 		return nil
 	}
 	line += strings.Count(doc[:len(doc)-len(body)], "\n")
-	if strings.HasPrefix(body, "# Source: ") {
-		source = sourceComment.FindStringSubmatch(body + "\n")[1]
+	if m := sourceComment.FindStringSubmatch(body); m != nil {
+		source = m[1]
 	}
 	if p.documents++; p.documents > p.limits.Documents {
 		p.over(source, line, "there are more than %d objects", p.limits.Documents)

@@ -400,7 +400,28 @@ func TestExposedSecrets(t *testing.T) {
 	}
 }
 
+// What looks like Helm's comment and names nothing names nothing.
+func TestParseSource(t *testing.T) {
+	for text, want := range map[string]string{
+		"# Source: web/a.yaml \r\n":             "web/a.yaml",
+		"# Source: web/a.yaml":                  "web/a.yaml",
+		"# Source: ":                            "manifest",
+		"# Source: \n# Source: web/b.yaml\n":    "manifest",
+		"# first\n# Source: web/b.yaml\n":       "manifest",
+		"# Source: web/a b.yaml\n# Source: c\n": "web/a b.yaml",
+	} {
+		_, faults := Parse(text+"\n- no object", "default", Limits{})
+		if len(faults) != 1 || faults[0].Source != want {
+			t.Errorf("%q: %+v, want one in %s", text, faults, want)
+		}
+		if _, faults := Parse(text, "default", Limits{}); len(faults) != 0 {
+			t.Errorf("%q: %+v", text, faults)
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
+	f.Add("---\n# Source: ")
 	f.Add("apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: A}\n---\n# Source: a\na: [b")
 	f.Add("--- \n---\n---x\n# Source: \n")
 	f.Add(bomb())
