@@ -244,7 +244,7 @@ func TestUpstreams(t *testing.T) {
 		w := newWatch(t, "helm3", "  narrow: {host: 'http://"+addr+"', username: "+theirUser+", password_file: secret}\n"+
 			"  theirs: {host: 'http://"+addr+"', username: "+theirUser+", password_file: secret, realms: ['http://"+host+"']}\n")
 		w.refused(s, "wants a credential")
-		w.refused(&shelf{add: append(slices.Clone(s.add), "--credential", "narrow"), put: s.put}, "whose tokens are made by "+host)
+		w.refused(&shelf{add: append(slices.Clone(s.add), "--credential", "narrow"), put: s.put}, "whose tokens are made by "+host, "credential-fault medium")
 		s.add = append(s.add, "--credential", "theirs")
 		w.story(s)
 	})
@@ -385,7 +385,7 @@ func (w *watch) upstream(after time.Time) client.Upstream {
 }
 
 // refused watches a shelf that cannot be read so, and takes it off again.
-func (w *watch) refused(s *shelf, words string) {
+func (w *watch) refused(s *shelf, words string, events ...string) {
 	w.shell.t.Helper()
 	if w.first["0.1.0"] == nil {
 		s.put("0.1.0", w.pack("0.1.0", nil))
@@ -394,6 +394,9 @@ func (w *watch) refused(s *shelf, words string) {
 	u := w.upstream(time.Time{})
 	if h := u.Sources[0].Health; h.Failures != 1 || !strings.Contains(h.Error, words) || h.Versions != 0 {
 		w.shell.t.Errorf("%q failures %d, and not %q", h.Error, h.Failures, words)
+	}
+	if got, _ := w.news(); !slices.Equal(got, events) {
+		w.shell.t.Errorf("%s: %q, want %q", words, got, events)
 	}
 	w.do(w.program, "upstream", "remove", "up")
 }
