@@ -205,8 +205,7 @@ func (x *record) open(r reading) (Open, bool) {
 
 // merge keeps the first of the findings that share an id or an alias. A later
 // one without doubt removes the doubt of the first. Denied are records of the
-// same components that do not count the
-// version as affected.
+// same components that do not count the version as affected.
 func merge(open []Open, denied []*Advisory) []Open {
 	if len(open) == 0 {
 		return nil

@@ -167,15 +167,10 @@ func fileName(s string) bool {
 // fetch writes the archive of a release, if the file is not there already. A
 // proof, when there is one, is held against it first.
 func (a *app) fetch(ctx context.Context, c *client.Client, rel client.Release, file string, proof, prov []byte) error {
-	if there, err := sumFile(file); err == nil {
-		if there != rel.Digest {
-			return problem.New(problem.Conflict, "file-differs", "there is another file %s already", file).
-				With("file", "%s", there).With("release", "%s", rel.Digest).
-				Suggest("chartkeep pull %s/%s@%s -d OTHER-FOLDER", rel.Project, rel.Chart, rel.Version)
-		}
+	if there, err := isThere(file, rel.Digest, fmt.Sprintf("chartkeep pull %s/%s@%s -d OTHER-FOLDER", rel.Project, rel.Chart, rel.Version)); err != nil {
+		return err
+	} else if there {
 		return a.holdProof(rel, file, proof, prov)
-	} else if !os.IsNotExist(err) {
-		return fileProblem(file, err)
 	}
 	body, err := c.Archive(ctx, rel.Project, rel.File, chart.DefaultLimits().Archive)
 	if err != nil {
@@ -218,6 +213,22 @@ func (a *app) holdProof(rel client.Release, file string, proof, prov []byte) err
 		return disproven("the server's proof of "+rel.Project+"/"+rel.Chart+"@"+rel.Version+" does not hold", v)
 	}
 	return nil
+}
+
+// isThere reports whether a file has the bytes that are to be written to it. One
+// with others is a conflict, with try for advice.
+func isThere(file, want, try string) (bool, error) {
+	there, err := sumFile(file)
+	switch {
+	case os.IsNotExist(err):
+		return false, nil
+	case err != nil:
+		return false, fileProblem(file, err)
+	case there != want:
+		return false, problem.New(problem.Conflict, "file-differs", "there is another file %s already, and it was left as it is", file).
+			With("file", "%s", there).With("wanted", "%s", want).Suggest("%s", try)
+	}
+	return true, nil
 }
 
 // sumFile is the digest of a file.

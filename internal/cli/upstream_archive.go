@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/chartkeep/chartkeep/internal/chart"
-	"github.com/chartkeep/chartkeep/internal/problem"
 )
 
 // upstreamArchive is an archive of an upstream that lies in a file now.
@@ -101,15 +100,8 @@ func (r *upstreamArchive) place(b []byte) error {
 	if opened, err := chart.Open(bytes.NewReader(b), chart.DefaultLimits()); err == nil {
 		r.Content = opened.Content
 	}
-	there, err := sumFile(r.File)
-	switch {
-	case err == nil && there == r.Digest:
-		return nil
-	case err == nil:
-		return problem.New(problem.Conflict, "file-differs", "there is another file %s already, and it was left as it is", r.File).
-			With("file", "%s", there).With("archive", "%s", r.Digest).Suggest("give another name with --file")
-	case !os.IsNotExist(err):
-		return fileProblem(r.File, err)
+	if there, err := isThere(r.File, r.Digest, "give another name with --file"); there || err != nil {
+		return err
 	}
 	return placeFile(r.File, func(f *os.File) error {
 		_, err := f.Write(b)

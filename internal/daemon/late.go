@@ -6,10 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"time"
 
@@ -106,18 +104,14 @@ func (l *lateStore) tellLate(ctx context.Context) error {
 	if err != nil || len(events) == 0 {
 		return err
 	}
-	for some := range slices.Chunk(events, 100) {
-		for i := range some {
-			detail := maps.Clone(some[i].Detail)
-			if detail == nil {
-				detail = map[string]string{}
-			}
-			detail[detailLate] = "the database was read-only"
-			some[i].Detail = detail
+	for i := range events {
+		if events[i].Detail == nil {
+			events[i].Detail = map[string]string{}
 		}
-		if err := l.Store.Record(ctx, time.Now(), some...); err != nil {
-			return fmt.Errorf("tell events that were kept: %w", err)
-		}
+		events[i].Detail[detailLate] = "the database was read-only"
+	}
+	if err := l.Store.Record(ctx, time.Now(), events...); err != nil { // all of them or none
+		return fmt.Errorf("tell events that were kept: %w", err)
 	}
 	if err := os.Remove(l.path); err != nil {
 		return err

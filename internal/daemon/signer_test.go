@@ -70,6 +70,23 @@ func moved(t *testing.T, cfg Config) (Config, string) {
 	return cfg, dir
 }
 
+// movedAway is a server with the project demo whose key is in a signer, which
+// answers, and nowhere else.
+func movedAway(t *testing.T) Config {
+	t.Helper()
+	cfg := Default()
+	cfg.Data = filepath.Join(t.TempDir(), "data")
+	d, stop := run(t, cfg)
+	created(t, d, "demo")
+	stop()
+	cfg, dir := moved(t, cfg)
+	signerAt(t, dir)
+	if err := os.Remove(filepath.Join(cfg.Data, fileLogKey)); err != nil {
+		t.Fatal(err)
+	}
+	return cfg
+}
+
 // TestLogSigner moves the key of a server that has run into a signer. The server
 // goes on as the same one, without the key; it says what is wrong while the
 // signer is away, and finishes what was left when it is back.
@@ -159,17 +176,8 @@ func TestLogSigner(t *testing.T) {
 // its database, and the secret with which it asks the signer. What he does to
 // the past is not signed.
 func TestLogSignerStolen(t *testing.T) {
-	cfg := Default()
-	cfg.Data = filepath.Join(t.TempDir(), "data")
+	cfg := movedAway(t)
 	d, stop := run(t, cfg)
-	created(t, d, "demo")
-	stop()
-	cfg, dir := moved(t, cfg)
-	signerAt(t, dir)
-	if err := os.Remove(filepath.Join(cfg.Data, fileLogKey)); err != nil {
-		t.Fatal(err)
-	}
-	d, stop = run(t, cfg)
 	pushed(t, d, "web", "1.0.0")
 	stop()
 	old := t.TempDir()
@@ -265,16 +273,7 @@ func notices(t *testing.T, data string) []custody.Notice {
 // signer has signed since: that alone knows of it. When the server is again as
 // it was, the audit log is told.
 func TestLogSignerTold(t *testing.T) {
-	cfg := Default()
-	cfg.Data = filepath.Join(t.TempDir(), "data")
-	d, stop := run(t, cfg)
-	created(t, d, "demo")
-	stop()
-	cfg, dir := moved(t, cfg)
-	signerAt(t, dir)
-	if err := os.Remove(filepath.Join(cfg.Data, fileLogKey)); err != nil {
-		t.Fatal(err)
-	}
+	cfg := movedAway(t)
 	records := filepath.Join(cfg.Data, dirBlobs, "records")
 	save := func() (put func()) {
 		to := t.TempDir()
@@ -293,7 +292,7 @@ func TestLogSignerTold(t *testing.T) {
 		}
 	}
 	before := save()
-	d, stop = run(t, cfg)
+	d, stop := run(t, cfg)
 	pushed(t, d, "web", "1.0.0")
 	stop()
 	after := save()
@@ -319,19 +318,10 @@ func TestLogSignerTold(t *testing.T) {
 // TestLogSignerRecovered puts an old database under a server whose records are
 // whole: it is read-only by the signer's word, and recovered from the records.
 func TestLogSignerRecovered(t *testing.T) {
-	cfg := Default()
-	cfg.Data = filepath.Join(t.TempDir(), "data")
-	d, stop := run(t, cfg)
-	created(t, d, "demo")
-	stop()
-	cfg, dir := moved(t, cfg)
-	signerAt(t, dir)
-	if err := os.Remove(filepath.Join(cfg.Data, fileLogKey)); err != nil {
-		t.Fatal(err)
-	}
+	cfg := movedAway(t)
 	old := t.TempDir()
 	copyDatabase(t, cfg.Data, old)
-	d, stop = run(t, cfg)
+	d, stop := run(t, cfg)
 	pushed(t, d, "web", "1.0.0")
 	stop()
 	copyDatabase(t, old, cfg.Data)

@@ -3,6 +3,7 @@ package manifest
 import (
 	"encoding/json"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -82,6 +83,7 @@ func TestTemplates(t *testing.T) {
 		t.Fatal(err)
 	}
 	for k := range known.guarded {
+		known.bytes += len("known") - len(known.guarded[k])
 		known.guarded[k] = "known"
 	}
 	if again, _ := known.guard("a", text); again != "known" || first == again {
@@ -90,11 +92,21 @@ func TestTemplates(t *testing.T) {
 	if other, _ := known.guard("b", text); other == "known" {
 		t.Error("a template of another name is the same")
 	}
-	known.bytes = maxTemplates
-	if _, err := known.guard("c", text); err != nil || len(known.guarded) != 1 || known.bytes > maxTemplates {
-		t.Errorf("%d templates of %d bytes are kept, %v", len(known.guarded), known.bytes, err)
+	for k, text := range known.guarded {
+		known.guarded[k] = strings.Repeat("x", maxTemplates)
+		known.bytes += maxTemplates - len(text)
+		break
 	}
-	if _, err := known.guard("d", "{{"); err == nil || len(known.guarded) != 1 {
+	_, err = known.guard("c", text)
+	kept := 0
+	for _, text := range known.guarded {
+		kept += len(text)
+	}
+	if err != nil || kept != known.bytes || kept > maxTemplates {
+		t.Errorf("%d templates of %d bytes, told as %d, are kept: %v", len(known.guarded), kept, known.bytes, err)
+	}
+	had := len(known.guarded)
+	if _, err := known.guard("d", "{{"); err == nil || len(known.guarded) != had {
 		t.Error("what cannot be parsed is kept")
 	}
 }

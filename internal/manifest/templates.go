@@ -34,9 +34,17 @@ func (t *Templates) guard(name, text string) (string, error) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.bytes += len(guarded); t.guarded == nil || t.bytes > maxTemplates {
-		t.guarded, t.bytes = map[[sha256.Size]byte]string{}, len(guarded)
+	if t.guarded == nil {
+		t.guarded = map[[sha256.Size]byte]string{}
 	}
+	t.bytes += len(guarded) - len(t.guarded[key]) // somebody else may have been as fast
 	t.guarded[key] = guarded
+	for old, text := range t.guarded { // any may go: those of many charts are asked for in turns
+		if t.bytes <= maxTemplates {
+			break
+		}
+		delete(t.guarded, old)
+		t.bytes -= len(text)
+	}
 	return guarded, nil
 }
