@@ -55,6 +55,7 @@ type Health struct {
 	HeldUntil   time.Time `json:"held_until,omitzero"` // nobody polls it so long: a poll that another process began has not ended
 	Failures    int       `json:"failures"`
 	Error       string    `json:"error,omitempty"`
+	Try         string    `json:"try,omitempty"`  // what to do about the error
 	Rule        string    `json:"rule,omitempty"` // of the error
 	Versions    int       `json:"versions"`
 	Suspect     string    `json:"suspect,omitempty"`

@@ -223,7 +223,7 @@ func (r chartDiff) facts() []fact {
 }
 
 func (r chartDiff) effortWords() string {
-	words := fmt.Sprintf("%s, %d points", r.Effort.Class, r.Effort.Points)
+	words := fmt.Sprintf("%s, %s", r.Effort.Class, plural(r.Effort.Points, "point"))
 	if r.Effort.Blocked {
 		words += ", blocked"
 	}

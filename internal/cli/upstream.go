@@ -48,7 +48,13 @@ func (r upstreamResult) view() view {
 	for _, s := range r.Sources {
 		b.rows = append(b.rows, []string{number(s.ID), s.Kind, s.URL, s.Interval, number(int64(s.Health.Versions)), stamp(s.Health.LastPoll), stamp(s.Health.NextPoll), healthWords(s.Health)})
 	}
-	return view{{facts: facts}, b}
+	v := view{{facts: facts}, b}
+	for _, s := range r.Sources {
+		if s.Health.Try != "" {
+			v = append(v, block{facts: []fact{{"about source " + number(s.ID), s.Health.Try}}})
+		}
+	}
+	return v
 }
 
 var keepWords = map[string]string{
@@ -156,6 +162,16 @@ func (o *upstreamOptions) sources() []client.NewSource {
 	return out
 }
 
+// sourceless refuses flags that say something of sources where none is given.
+func (o *upstreamOptions) sourceless(try string) error {
+	for _, flag := range []string{"credential", "interval"} {
+		if o.given.Changed(flag) {
+			return usage("--%s is for sources that are given with it, and none is", flag).try("%s", try)
+		}
+	}
+	return nil
+}
+
 // mirrorFlags are those that say how to mirror.
 var mirrorFlags = []string{"mirror-charts", "mirror-versions", "mirror-min-age", "mirror-reviewed", "mirror-on-demand"}
 
@@ -219,8 +235,14 @@ chartkeep upstream add podinfo-oci --mirror-project mirror \
 				return nil, err
 			}
 			sources := opt.sources()
-			if len(sources) == 0 && opt.preset == "" {
-				return nil, usage("an upstream needs at least one source").try("chartkeep upstream add %s --index URL", args[0])
+			if len(sources) == 0 {
+				try := "chartkeep upstream add " + args[0] + " --index URL"
+				if opt.preset == "" {
+					return nil, usage("an upstream needs at least one source").try("%s", try)
+				}
+				if err := opt.sourceless(try); err != nil {
+					return nil, err
+				}
 			}
 			c, err := a.client()
 			if err != nil {
@@ -271,6 +293,8 @@ chartkeep upstream set podinfo --mirror-project mirror --mirror-min-age 7d`,
 			}
 			if sources := opt.sources(); len(sources) > 0 {
 				ch.Sources = &sources
+			} else if err := opt.sourceless("chartkeep upstream show " + args[0] + ", and give its sources again: --index URL"); err != nil {
+				return nil, err
 			}
 			if ch == (client.UpstreamChange{}) && !opt.mirrors() {
 				return nil, usage("nothing to change was given").try("chartkeep upstream set %s --quiet-after 90d", args[0])

@@ -85,6 +85,7 @@ type Health struct {
 	Failures  int       `json:"failures"`           // in a row
 	Error     string    `json:"error,omitempty"`    // of the last poll, for people
 	Rule      string    `json:"rule,omitempty"`     // of that error, "" for none
+	Try       string    `json:"try,omitempty"`      // what to do about it
 	Versions  int       `json:"versions"`           // listed now
 	Suspect   string    `json:"suspect,omitempty"`  // why the last state that was read is not taken over yet
 	Suspects  int       `json:"suspects,omitempty"` // how many polls in a row were suspect

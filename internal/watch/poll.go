@@ -195,7 +195,8 @@ func (r *round) broken(ctx context.Context, cause error) error {
 		r.now = r.Service.now()
 	}
 	r.health = r.was
-	r.health.LastPoll, r.health.Error, r.health.Rule = r.now, "the poll broke off by a fault of this server; its log says where", ""
+	r.health.LastPoll = r.now
+	r.health.failed("the poll broke off by a fault of this server; its log says where", "", "")
 	r.health.Failures++
 	r.health.NextPoll = r.next()
 	err := r.write(ctx, &Poll{Validators: r.source.Validators, Health: r.health})
@@ -210,13 +211,15 @@ func (r *round) release(ctx context.Context) error {
 // failed records a poll that read nothing, or nothing that can be used.
 func (r *round) failed(ctx context.Context, cause error) error {
 	h := &r.health
-	h.LastPoll, h.Error, h.Rule = r.now, "it cannot be read; the log of this server says why", ""
+	h.LastPoll = r.now
 	p, ok := problem.As(cause)
 	switch {
 	case ok:
-		h.Error, h.Rule = p.Message, p.Rule
+		h.failed(p.Message, p.Rule, p.Try)
 	case errors.Is(cause, context.DeadlineExceeded):
-		h.Error = fmt.Sprintf("it was not read within %s", Duration(askTime))
+		h.failed(fmt.Sprintf("it was not read within %s", Duration(askTime)), "", "")
+	default:
+		h.failed("it cannot be read; the log of this server says why", "", "")
 	}
 	var e Event
 	// A credential that is not as it should be is our own affair, and says
@@ -260,6 +263,9 @@ func (r *round) failed(ctx context.Context, cause error) error {
 	h.NextPoll = r.next()
 	return r.write(ctx, &Poll{Validators: r.source.Validators, Health: *h, Events: []Event{e}})
 }
+
+// failed is what was wrong with the last poll, "" for nothing, and what to do.
+func (h *Health) failed(message, rule, try string) { h.Error, h.Rule, h.Try = message, rule, try }
 
 // credential reports whether the last poll failed for the credential that the
 // source names.
@@ -327,7 +333,8 @@ func about(pause time.Duration, what ...any) time.Duration {
 // finish writes what is left of a round that read the source.
 func (r *round) finish(ctx context.Context) error {
 	h := &r.health
-	h.LastPoll, h.Failures, h.Error, h.Rule = r.now, 0, "", ""
+	h.LastPoll, h.Failures = r.now, 0
+	h.failed("", "", "")
 	if h.Suspect == "" {
 		h.LastSuccess = r.now
 	}

@@ -251,7 +251,7 @@ func TestOwnCredential(t *testing.T) {
 	if got := w.poll(step); got != "credential-fault medium" {
 		t.Fatal(got)
 	}
-	if h := w.source().Health; h.Failures != 1 || h.Error != "there is no credential named nope" || h.Rule != "credential-unknown" {
+	if h := w.source().Health; h.Failures != 1 || h.Error != "there is no credential named nope" || h.Rule != "credential-unknown" || h.Try != "add it" {
 		t.Errorf("%+v", h)
 	}
 	if e := w.only(watch.CredentialFault); e.Message != home+" is not polled: there is no credential named nope" || fact(e, "what to do") != "add it" ||
@@ -267,7 +267,7 @@ func TestOwnCredential(t *testing.T) {
 	if got := w.poll(24 * time.Hour); got != "recovered" {
 		t.Fatal(got)
 	}
-	if h := w.source().Health; h.Rule != "" || h.Error != "" {
+	if h := w.source().Health; h.Rule != "" || h.Error != "" || h.Try != "" {
 		t.Errorf("%+v", h)
 	}
 }

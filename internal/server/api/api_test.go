@@ -159,7 +159,7 @@ var watchingRequests = []request{
 	{"openapi", "GET", "/openapi.yaml", "", "", 200, ""},
 	{"upstreams", "GET", "/upstreams?limit=1", "", "", 200, "Upstreams"},
 	{"upstream add", "POST", "/upstreams", jsonType, `{"name":"a","charts":["air*"],"keep":"all","quiet_after":"90d","mirror":{"project":"m","min_age":"7d","on_demand":true},"sources":[{"kind":"index","url":"https://c.example.test","interval":"2h"}]}`, 201,
-		"AddUpstream a \"\" all 90d 1 sources [{0 0  index https://c.example.test   2h {0001-01-01 00:00:00 +0000 UTC 0001-01-01 00:00:00 +0000 UTC 0001-01-01 00:00:00 +0000 UTC 0001-01-01 00:00:00 +0000 UTC 0001-01-01 00:00:00 +0000 UTC 0   0  0 0001-01-01 00:00:00 +0000 UTC  false} {   }}]"},
+		"AddUpstream a \"\" all 90d 1 sources [{0 0  index https://c.example.test   2h {0001-01-01 00:00:00 +0000 UTC 0001-01-01 00:00:00 +0000 UTC 0001-01-01 00:00:00 +0000 UTC 0001-01-01 00:00:00 +0000 UTC 0001-01-01 00:00:00 +0000 UTC 0    0  0 0001-01-01 00:00:00 +0000 UTC  false} {   }}]"},
 	{"upstream preset", "POST", "/upstreams", jsonType, `{"preset":"airflow-helm"}`, 201, `AddUpstream  "airflow-helm"  - 0 sources []`},
 	{"upstream bad span", "POST", "/upstreams", jsonType, `{"name":"a","quiet_after":"soon"}`, 400, ""},
 	{"upstream", "GET", "/upstreams/a", "", "", 200, "Upstream a"},

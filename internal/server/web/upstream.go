@@ -200,7 +200,7 @@ func stateOfSource(h *watch.Health, now time.Time) sourceState {
 	case !h.HeldUntil.IsZero():
 		return sourceState{"unk", "unk", "Waits", "until " + moment{h.HeldUntil, now}.Text() + ": an earlier poll did not end, or another process of the server is at it", 1}
 	case h.Failures > 0 && strings.HasPrefix(h.Rule, "credential"):
-		return sourceState{"unk", "unk", "Not polled", shown(h.Error, maxSentence), 1}
+		return sourceState{"unk", "unk", "Not polled", faultOf(h), 1}
 	case h.Failures > 0:
 		why := plural(h.Failures, "failure")
 		if h.Failures > 1 {
@@ -212,7 +212,7 @@ func stateOfSource(h *watch.Health, now time.Time) sourceState {
 			why += ", last answer " + moment{h.LastSuccess, now}.Distance()
 		}
 		if h.Error != "" {
-			why += ": " + shown(h.Error, maxSentence)
+			why += ": " + faultOf(h)
 		}
 		return sourceState{"unk", "unk", "No answer", why, 1}
 	case h.Suspect != "":
@@ -222,11 +222,20 @@ func stateOfSource(h *watch.Health, now time.Time) sourceState {
 		}
 		return sourceState{"warn", "warn", "Held back", why, 2}
 	case h.Error != "": // it answered with what cannot be used
-		return sourceState{"unk", "unk", "Cannot be read", shown(h.Error, maxSentence), 1}
+		return sourceState{"unk", "unk", "Cannot be read", faultOf(h), 1}
 	case h.LastSuccess.IsZero():
 		return sourceState{"unk", "unk", "Not polled yet", "", 3}
 	}
 	return sourceState{"ok", "ok", "Well", "", 4}
+}
+
+// faultOf is what was wrong with the last poll, and what to do about it.
+func faultOf(h *watch.Health) string {
+	fault := shown(h.Error, maxSentence)
+	if h.Try != "" {
+		fault += "; " + shown(h.Try, maxSentence)
+	}
+	return fault
 }
 
 // stateOfUpstream is the most urgent state of its sources, unless it changed a

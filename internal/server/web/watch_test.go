@@ -172,7 +172,7 @@ func (f *fakeService) sampleWatch(t testing.TB) {
 	argo := add("argo-helm", source(3, watch.SourceIndex, "https://argoproj.github.io/argo-helm", 250))
 	argo.Mirror = &watch.Mirror{Project: "mirror/argo", Charts: []string{"argo-*"}, Versions: ">=0.3.0", MinAge: 3 * watch.Day}
 	keda := add("keda", source(4, watch.SourceIndex, "https://kedacore.github.io/charts", 106))
-	keda.Sources[0].Health.Failures, keda.Sources[0].Health.Error = 4, "kedacore.github.io answered 503"
+	keda.Sources[0].Health.Failures, keda.Sources[0].Health.Error, keda.Sources[0].Health.Try = 4, "kedacore.github.io answered 503", "try again later"
 	keda.Sources[0].Health.LastSuccess, keda.Sources[0].Credential = now.Add(-3*day), "keda-pull"
 	held := add("held", source(5, watch.SourceOCI, "oci://registry.example/charts/held", 40))
 	held.Sources[0].Health.Suspect, held.Sources[0].Health.Suspects, held.Sources[0].Health.SuspectSince = "38 of 40 versions are missing", 2, now.Add(-2*time.Hour)
