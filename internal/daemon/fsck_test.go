@@ -6,11 +6,14 @@ import (
 	"crypto/sha256"
 	"database/sql"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -244,6 +247,199 @@ func TestFsckFinds(t *testing.T) {
 			t.Errorf("found %q", r.kinds())
 		}
 	})
+}
+
+// released is a data folder with that many releases of web in project demo;
+// their archives in the order of the log, and the place in it of each.
+func released(t *testing.T, releases int) (d *Daemon, archives []string, place map[string]int64) {
+	t.Helper()
+	cfg := Default()
+	cfg.Data, cfg.Listen, cfg.LogLevel = filepath.Join(t.TempDir(), "data"), "127.0.0.1:0", "error"
+	d, err := Open(t.Context(), cfg, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { d.Close() })
+	if _, err := d.service.CreateProject(t.Context(), owner, "demo", release.ProjectOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	place = map[string]int64{}
+	for i := range releases {
+		r, err := d.service.PushArchive(t.Context(), owner, "demo", bytes.NewReader(charttest.Build(t, "web", fmt.Sprintf("1.0.%d", i), nil)), nil, release.PushOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		place[r.Release.Archive] = r.Release.LogIndex
+		archives = append(archives, r.Release.Archive)
+	}
+	return d, archives, place
+}
+
+// watchedBlobs tells of every blob that is opened, and may refuse.
+type watchedBlobs struct {
+	*blob.Dir
+	open func(digest string) error
+}
+
+func (w watchedBlobs) Open(ctx context.Context, digest string) (release.BlobFile, error) {
+	if err := w.open(digest); err != nil {
+		return nil, err
+	}
+	return w.Dir.Open(ctx, digest)
+}
+
+// TestExaminationOfPages breaks off in the middle of several pages whose blobs
+// are hashed by several at once: what counts as compared was, the rest is taken
+// up, and what is found is told in the order of the log.
+func TestExaminationOfPages(t *testing.T) {
+	const releases = 150
+	d, archives, place := released(t, releases)
+	scrub, err := d.scrubbing()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := blob.OpenDir(d.folder.file(dirBlobs))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	opened := map[string]int{}
+	broken := archives[100]
+	blobs := watchedBlobs{dir, func(digest string) error {
+		mu.Lock()
+		defer mu.Unlock()
+		opened[digest]++
+		if digest == broken {
+			return errors.New("the disk is away")
+		}
+		return nil
+	}}
+	var found []release.Finding
+	told := 0 // without a lock: one call at a time is the promise
+	e := release.Examination{Stored: d.store, Blobs: blobs, Projects: d.store.AllProjects, Origin: d.keys.origin, LogKeys: scrub.LogKeys, AuditKeys: scrub.AuditKeys,
+		Find:     func(f release.Finding) error { found = append(found, f); return nil },
+		Progress: func() error { told++; return nil }}
+	st := release.ScrubState{}
+	if err := e.Run(t.Context(), &st); err == nil || !strings.Contains(err.Error(), "the disk is away") {
+		t.Fatal(err)
+	}
+	if st.Next == 0 || st.Next > place[broken] {
+		t.Fatalf("broke off at leaf %d, and all before %d counts as compared", place[broken], st.Next)
+	}
+	for digest, at := range place {
+		if at < st.Next && opened[digest] != 1 {
+			t.Errorf("the archive of leaf %d counts as compared and was opened %d times", at, opened[digest])
+		}
+	}
+	if len(found) != 0 || told == 0 {
+		t.Errorf("%d times told, found %d, first %+v", told, len(found), found[:min(1, len(found))])
+	}
+	damaged := []string{archives[70], archives[101], archives[149]}
+	for _, digest := range damaged {
+		digits := strings.TrimPrefix(digest, "sha256:")
+		file := filepath.Join(d.folder.file(dirBlobs), "blobs", "sha256", digits[:2], digits)
+		if err := errors.Join(os.Remove(file), os.WriteFile(file, []byte("other"), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	broken = ""
+	clear(opened)
+	next := st.Next
+	if err := e.Run(t.Context(), &st); err != nil {
+		t.Fatal(err)
+	}
+	for digest, at := range place {
+		if at >= next && opened[digest] != 1 || at < next && opened[digest] != 0 {
+			t.Errorf("taken up at leaf %d, the archive of leaf %d was opened %d times", next, at, opened[digest])
+		}
+	}
+	if st.Next != st.Size || st.Size < releases || st.Done.Findings != 3 {
+		t.Errorf("%+v", st)
+	}
+	var got []string
+	for _, f := range found {
+		got = append(got, f.Logged)
+	}
+	if !slices.Equal(got, damaged) {
+		t.Errorf("found %v, want %v", got, damaged)
+	}
+}
+
+// awayStore answers with an error where it is asked for one thing.
+type awayStore struct {
+	release.Stored
+	what  string
+	asked map[string]int
+	mu    sync.Mutex
+}
+
+func (s *awayStore) away(what string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.asked[what]++; what == s.what {
+		return errors.New("the database is away")
+	}
+	return nil
+}
+
+func (s *awayStore) StoredLeaves(ctx context.Context, log release.LogName, from int64, limit int) ([]release.StoredLeaf, error) {
+	if err := s.away("leaves of the " + log.String()); err != nil {
+		return nil, err
+	}
+	return s.Stored.StoredLeaves(ctx, log, from, limit)
+}
+
+func (s *awayStore) StoredReleases(ctx context.Context, from, to int64) ([]release.StoredRelease, error) {
+	if err := s.away("releases"); err != nil {
+		return nil, err
+	}
+	return s.Stored.StoredReleases(ctx, from, to)
+}
+
+func (s *awayStore) StoredStrays(ctx context.Context, size int64, limit int) ([]release.Release, error) {
+	if err := s.away("strays"); err != nil {
+		return nil, err
+	}
+	return s.Stored.StoredStrays(ctx, size, limit)
+}
+
+func (s *awayStore) StoredEvents(ctx context.Context, from, to int64) ([]release.StoredEvent, error) {
+	if err := s.away("events"); err != nil {
+		return nil, err
+	}
+	return s.Stored.StoredEvents(ctx, from, to)
+}
+
+// TestUnreadIsNotMissing: what could not be read is an error, and no finding.
+func TestUnreadIsNotMissing(t *testing.T) {
+	d, _, _ := released(t, 3)
+	scrub, err := d.scrubbing()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := blob.OpenDir(d.folder.file(dirBlobs))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, what := range []string{"leaves of the release log", "leaves of the audit log", "releases", "strays", "events", "blobs", "projects"} {
+		t.Run(what, func(t *testing.T) {
+			store := &awayStore{Stored: d.store, what: what, asked: map[string]int{}}
+			e := release.Examination{Stored: store, Blobs: watchedBlobs{dir, func(string) error { return store.away("blobs") }}, Origin: d.keys.origin, LogKeys: scrub.LogKeys, AuditKeys: scrub.AuditKeys,
+				Projects: func(ctx context.Context) ([]release.Project, error) {
+					if err := store.away("projects"); err != nil {
+						return nil, err
+					}
+					return d.store.AllProjects(ctx)
+				},
+				Find: func(f release.Finding) error { t.Errorf("found %+v", f); return nil }}
+			if err := e.Run(t.Context(), &release.ScrubState{}); err == nil || !strings.Contains(err.Error(), "the database is away") {
+				t.Error(err)
+			}
+			if store.asked[what] == 0 {
+				t.Error("was not asked for")
+			}
+		})
+	}
 }
 
 // BenchmarkScrub measures an examination of everything beside a bare SHA-256

@@ -267,6 +267,7 @@ func (c *inquiry) epss(in Input) {
 	v.Name = "epss"
 	points, err := strconv.ParseFloat(strings.TrimSpace(v.Value), 64)
 	known := err == nil && points >= 0 && points <= 1
+	imported := v.Value != "" || in.EPSSModel != "" // whoever imports none does without the rule
 	if !known {
 		v.Value = "unknown"
 	}
@@ -280,6 +281,8 @@ func (c *inquiry) epss(in Input) {
 	switch {
 	case p.model == "":
 		r.Result = "the policy approves its threshold for no model"
+	case !imported:
+		r.Result = "no scores were imported"
 	case !known:
 		off("no score is known")
 	case in.EPSSModel != p.model:

@@ -259,7 +259,10 @@ func TestEPSS(t *testing.T) {
 		{"scores of an unknown age", p, func(in *Input) { in.EPSSDated = time.Time{} }, 60, "it is not known how old the scores are", true},
 		{"no score", p, func(in *Input) { in.EPSS = Value{} }, 60, "no score is known", true},
 		{"a score that is none", p, func(in *Input) { in.EPSS.Value = "1.5" }, 60, "no score is known", true},
-		{"no model approved", Default(), func(*Input) {}, 60, "the policy approves its threshold for no model", false},
+		{"no scores at all", p, func(in *Input) { in.EPSS, in.EPSSModel = Value{}, "" }, 60, "no scores were imported", false},
+		{"no model approved", read(t, "name: a\nversion: '1'\nepss: {threshold: 0.1}\n"), func(*Input) {}, 60, "the policy approves its threshold for no model", false},
+		{"the default", Default(), func(in *Input) { in.EPSSModel = "v2026.06.15" }, 14, "out-of-cycle: 14 d, one step above scheduled, since the probability is 0.1 or more", false},
+		{"the default, and the model before", Default(), func(in *Input) { in.EPSSModel = "v2025.03.14" }, 60, `the scores are of the model "v2025.03.14", and the threshold is approved for v2026.06.15`, true},
 	} {
 		in := base()
 		c.change(&in)

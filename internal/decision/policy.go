@@ -61,9 +61,13 @@ type Policy struct {
 	digest   string
 }
 
+// epssModel is the model that the default threshold is approved for: EPSS v5,
+// by which all scores are since 2026-06-15. Those of another model turn the rule
+// off until somebody has looked at the threshold again.
+const epssModel = "v2026.06.15"
+
 // Default is the policy of who has none: the published tables, and what they
-// leave open by our own choice. EPSS is off in it, since a threshold is
-// somebody's approval of one model. Cost: reading the tables, some 0.1 ms.
+// leave open by our own choice. Cost: reading the tables, some 0.1 ms.
 func Default() *Policy {
 	p := base()
 	p.seal()
@@ -77,7 +81,7 @@ func base() *Policy {
 		sla:        []int{none, 60, 14, 3},
 		floorScore: 9, floorDays: 14,
 		overlay: overlayNone, overlayDays: profile(overlayNone),
-		threshold: 0.1,
+		threshold: 0.1, model: epssModel,
 		// Tier 0: functions that are not essential. 1: an essential function
 		// fails. 2: and harms others. 3: the whole mission.
 		missions: [4][2]int{{0, 0}, {0, 2}, {2, 2}, {0, 3}},

@@ -245,6 +245,7 @@ func (r *policyReader) overlay(n *yaml.Node, path string) {
 
 func (r *policyReader) epss(n *yaml.Node, path string) {
 	p := r.policy
+	p.model = "" // whoever gives a threshold says for which model
 	r.fields(n, path, []string{"threshold", "model"}, r.number(&p.threshold, 0, 1, 6), r.text(&p.model))
 }
 

@@ -61,7 +61,7 @@ func (s *Service) attestManifest(ctx context.Context, m *Manifest) error {
 		f := changed(index, &l, differences{"tag stands on " + m.Digest})
 		return s.refuseServing(ctx, &f)
 	case !digest.Matches(m.Bytes, m.Digest):
-		f := damage(index, &l, "manifest", m.Digest, digest.SHA256(m.Bytes))
+		f := damage(&part{index, &l, "manifest", m.Digest, digest.SHA256(m.Bytes)})
 		if r == nil {
 			f.Message = fmt.Sprintf("the stored manifest %s of %s is not the one of that digest", m.Digest, m.Repository)
 		}
@@ -118,7 +118,7 @@ func (s *Service) doubtBytes(ctx context.Context, of *Release, d, found string) 
 	if of != nil {
 		index, l, what = of.LogIndex, tlog.Release{Project: of.Project, Chart: of.Chart, Version: of.Version}, "archive"
 	}
-	f := damage(index, &l, what, d, found)
+	f := damage(&part{index, &l, what, d, found})
 	if of == nil {
 		f.Message = fmt.Sprintf("the blob %s is missing", d)
 		if found != "" {

@@ -3,20 +3,15 @@ package release
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
-	"hash"
-	"io"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/chartkeep/chartkeep/internal/chart"
-	"github.com/chartkeep/chartkeep/internal/digest"
 	"github.com/chartkeep/chartkeep/internal/problem"
 	"github.com/chartkeep/chartkeep/internal/tlog"
 )
@@ -48,31 +43,28 @@ type Examination struct {
 	Find func(Finding) error
 	// Leaf is shown every leaf of the release log in order; nil for nobody.
 	Leaf func(index int64, entry []byte)
-	// Progress is told after every release of the third step; nil for nobody.
-	// Its error ends the examination.
+	// Progress is told after every blob and every page of releases of the third
+	// step, one call at a time; nil for nobody. It may read the state given to
+	// Run. Its error ends the examination.
 	Progress func() error
 
-	walk   *logWalk
-	state  *ledgerState
-	count  *ScrubCounts
-	pace   pacer
-	buffer []byte
-	sum    hash.Hash
+	walk    *logWalk
+	state   *ledgerState
+	pace    pacer
+	hashers []hasher
 
-	mu       sync.Mutex // held to tell what was found: two steps go on at once
+	mu       sync.Mutex // held to count, and to tell what was found or how far it is: several goroutines do
+	count    *ScrubCounts
 	findings int64
 	failed   error // of Find
 }
-
-// hashBuffer is what is read of a blob at a time.
-const hashBuffer = 256 << 10
 
 // Run examines everything. st says where the third step begins, and is kept up
 // to date. An error means that something could not be checked; findings are
 // none.
 func (e *Examination) Run(ctx context.Context, st *ScrubState) error {
 	e.state, e.count = newLedgerState(), &st.Done
-	e.buffer, e.sum, e.pace = make([]byte, hashBuffer), sha256.New(), pacer{rate: e.Rate}
+	e.hashers, e.pace = make([]hasher, min(runtime.GOMAXPROCS(0), maxHashers)), pacer{rate: e.Rate}
 	e.count.Leaves, e.count.Events = 0, 0
 	e.walk = &logWalk{stored: e.Stored, log: ReleaseLog, origin: e.Origin, verifiers: e.LogKeys, keep: true, find: e.find, each: e.leaf}
 	defer func() { e.count.Findings += e.findings }()
@@ -83,8 +75,8 @@ func (e *Examination) Run(ctx context.Context, st *ScrubState) error {
 	// The trail is read while blobs are hashed.
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	trail := make(chan error, 1)
-	go func() { trail <- e.examineTrail(ctx) }()
+	trail, anchors := make(chan error, 1), slices.Clone(e.state.anchors) // of them there may be more meanwhile
+	go func() { trail <- e.examineTrail(ctx, anchors) }()
 	err := e.examineReleases(ctx, st)
 	if err != nil {
 		stop()
@@ -95,7 +87,7 @@ func (e *Examination) Run(ctx context.Context, st *ScrubState) error {
 	if err != nil {
 		return err
 	}
-	e.count.Leaves += e.count.Events
+	e.count.Leaves += e.count.Events // nothing else goes on any more
 	if err := e.strays(ctx); err != nil {
 		return err
 	}
@@ -114,8 +106,8 @@ type storedPage struct {
 	err      error
 }
 
-// examineReleases compares the releases from st.Next on. The next page is read
-// while the blobs of one are hashed.
+// examineReleases compares the releases from st.Next on. While the blobs of one
+// page are hashed the next one is compared, and the one after it read.
 func (e *Examination) examineReleases(ctx context.Context, st *ScrubState) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -136,14 +128,25 @@ func (e *Examination) examineReleases(ctx context.Context, st *ScrubState) error
 			from = p.to
 		}
 	}(st.Next, st.Size)
+	settle := func() error { return nil } // the page before
 	for p := range pages {
-		if p.err != nil {
-			return p.err
+		parts, err := e.page(ctx, &p)
+		if serr := settle(); err == nil {
+			err = serr
 		}
-		if err := e.page(ctx, &p); err != nil {
+		if err != nil {
 			return err
 		}
-		st.Next = p.to
+		hashed := e.hashAll(ctx, parts)
+		settle = func() error {
+			if err := hashed(); err != nil {
+				return err
+			}
+			return e.did(func(*ScrubCounts) { st.Next = p.to })
+		}
+	}
+	if err := settle(); err != nil {
+		return err
 	}
 	return ctx.Err()
 }
@@ -178,7 +181,9 @@ func (e *Examination) grow(ctx context.Context, w *logWalk) error {
 
 // leaf takes a leaf of the release log.
 func (e *Examination) leaf(index int64, entry []byte) {
+	e.mu.Lock()
 	e.count.Leaves++
+	e.mu.Unlock()
 	if e.Leaf != nil {
 		e.Leaf(index, entry)
 	}
@@ -201,10 +206,14 @@ func (e *Examination) parse(index int64, entry []byte) (tlog.Leaf, bool) {
 	return leaf, err == nil
 }
 
-// page compares the releases of a page with their leaves, and hashes what
-// they name.
-func (e *Examination) page(ctx context.Context, p *storedPage) error {
+// page compares the releases of a page with their leaves, and returns what is
+// to be hashed of them.
+func (e *Examination) page(ctx context.Context, p *storedPage) ([]part, error) {
+	if p.err != nil {
+		return nil, p.err
+	}
 	rows := p.rows
+	parts := make([]part, 0, len(rows))
 	logged := map[int64]bool{}
 	for i := range p.leaves {
 		l := &p.leaves[i]
@@ -226,21 +235,18 @@ func (e *Examination) page(ctx context.Context, p *storedPage) error {
 		if ok {
 			row = &rows[at]
 		}
-		if err := e.release(ctx, l.Index, &rel, legacy, row); err != nil {
-			return err
+		more, err := e.release(ctx, l.Index, &rel, legacy, row)
+		if err != nil {
+			return nil, err
 		}
-		if e.Progress != nil {
-			if err := e.Progress(); err != nil {
-				return err
-			}
-		}
+		parts = append(parts, more...)
 	}
 	for i := range rows {
 		if r := &rows[i].Release; !logged[r.ID] {
 			e.find(unlogged(r))
 		}
 	}
-	return e.told()
+	return parts, e.told()
 }
 
 func subject(kind FindingKind, index int64, l *tlog.Release) Finding {
@@ -264,90 +270,55 @@ func changed(index int64, l *tlog.Release, d differences) Finding {
 	return f
 }
 
-// release compares one release, and hashes its bytes.
-func (e *Examination) release(ctx context.Context, index int64, l *tlog.Release, legacy *tlog.Legacy, row *StoredRelease) error {
-	e.count.Releases++
+// release compares one release, and what the database has of its bytes. It
+// returns those that are in the blob store.
+func (e *Examination) release(ctx context.Context, index int64, l *tlog.Release, legacy *tlog.Legacy, row *StoredRelease) ([]part, error) {
+	if err := e.did(func(c *ScrubCounts) { c.Releases++ }); err != nil {
+		return nil, err
+	}
 	if row == nil {
 		f := subject(ReleaseMissing, index, l)
 		f.Message, f.Try = fmt.Sprintf("the database lacks the release %s of leaf %d", refOf(l), index), "restore the database from a backup"
 		e.find(f)
 		row = &StoredRelease{}
 	} else if d, err := e.compare(ctx, index, l, legacy, row); err != nil {
-		return err
+		return nil, err
 	} else if len(d) > 0 {
 		e.find(changed(index, l, d))
 	}
 	if f := e.state.fates[index]; f != nil && f.end >= 0 {
-		return e.told() // its bytes are gone, and should be
+		return nil, e.told() // its bytes are gone, and should be
 	}
 	prov := l.Provenance
 	if f := e.state.fates[index]; prov == "" && f != nil {
 		prov = f.provenance
 	}
-	for _, part := range []struct {
-		what, digest string
-		rows         string // the digest by which the row found the bytes
-		bytes        []byte
+	var blobs []part
+	for _, p := range []struct {
+		part
+		rows  string // the digest by which the row found the bytes
+		bytes []byte
 	}{
-		{"manifest", l.Manifest, row.Release.Manifest, row.Manifest}, {"config", l.Config, row.Release.Config, row.Config},
-		{"provenance", prov, row.Release.Provenance, row.Provenance}, {"archive", l.Archive, "", nil},
+		{part{index, l, "manifest", l.Manifest, ""}, row.Release.Manifest, row.Manifest}, {part{index, l, "config", l.Config, ""}, row.Release.Config, row.Config},
+		{part{index, l, "provenance", prov, ""}, row.Release.Provenance, row.Provenance}, {part{index, l, "archive", l.Archive, ""}, "", nil},
 	} {
-		if part.digest == "" {
+		if p.want == "" {
 			continue
 		}
-		if part.rows != part.digest {
-			part.bytes = nil
+		if p.rows != p.want {
+			p.bytes = nil
 		}
-		found, err := e.found(ctx, l, part.what, part.digest, part.bytes)
-		if err != nil {
-			return err
+		inBlobs, err := e.inDatabase(ctx, &p.part, p.bytes)
+		switch {
+		case err != nil:
+			return nil, err
+		case inBlobs:
+			blobs = append(blobs, p.part)
+		default:
+			e.settle(&p.part)
 		}
-		if found != part.digest {
-			e.find(damage(index, l, part.what, part.digest, found))
-		}
 	}
-	return e.told()
-}
-
-// found is the digest of what is stored under a digest, in the database or in
-// the blob store; "" when nothing is. b is what the database is known to have.
-func (e *Examination) found(ctx context.Context, l *tlog.Release, what, want string, b []byte) (string, error) {
-	var err error
-	switch {
-	case b != nil || what == "archive":
-	case what == "manifest":
-		b, err = e.Stored.StoredManifest(ctx, l.Project+"/"+l.Chart, want)
-	default:
-		b, err = e.Stored.SmallBlob(ctx, want)
-	}
-	switch {
-	case err != nil && problem.KindOf(err) != problem.NotFound:
-		return "", err
-	case b == nil && what == "manifest":
-		return "", nil
-	case b == nil:
-		return e.hash(ctx, want)
-	case digest.Matches(b, want):
-		return want, nil
-	}
-	return digest.SHA256(b), nil
-}
-
-// damage is the finding of bytes that are not those of the log, or are gone.
-func damage(index int64, l *tlog.Release, what, want, found string) Finding {
-	f := subject(BytesMissing, index, l)
-	f.Logged, f.Found = want, found
-	f.Message = fmt.Sprintf("the %s of %s is missing: %s", what, refOf(l), want)
-	if found != "" {
-		f.Kind = BytesChanged
-		f.Message = fmt.Sprintf("the stored %s of %s is not the one in the log", what, refOf(l))
-	}
-	f.Key = "bytes " + want // missing or damaged, it is the same thing until it is whole
-	f.Try = "bring the bytes back from any folder that has them: chartkeep fsck --data DIR --restore-from FOLDER"
-	if what == "manifest" {
-		f.Try = "restore the database from a backup"
-	}
-	return f
+	return blobs, e.told()
 }
 
 // compareLater names what a row says of a release's later fate that the log
@@ -401,51 +372,6 @@ func (e *Examination) compare(ctx context.Context, index int64, l *tlog.Release,
 		}
 		*row = rows[0]
 	}
-}
-
-// hash reads a blob and returns its digest, "" when there is none.
-func (e *Examination) hash(ctx context.Context, want string) (string, error) {
-	f, err := e.Blobs.Open(ctx, want)
-	switch problem.KindOf(err) {
-	case problem.NotFound:
-		return "", nil
-	case problem.Disproven:
-		return "unreadable", nil
-	}
-	if err != nil {
-		return "", fmt.Errorf("check blob %s: %w", want, err)
-	}
-	defer f.Close()
-	alg, _, err := digest.Split(want)
-	if err != nil {
-		return "", err
-	}
-	sum := e.sum
-	if alg != "sha256" {
-		if sum, err = digest.NewHash(alg); err != nil {
-			return "", err
-		}
-	}
-	sum.Reset()
-	for {
-		n, err := f.Read(e.buffer)
-		sum.Write(e.buffer[:n]) // a hash never fails
-		e.count.Bytes += int64(n)
-		if werr := e.pace.wait(ctx, n); werr != nil {
-			return "", werr
-		}
-		if err == io.EOF {
-			break
-		}
-		if problem.KindOf(err) == problem.Disproven {
-			return "unreadable", nil
-		}
-		if err != nil {
-			return "", fmt.Errorf("check blob %s: %w", want, err)
-		}
-	}
-	e.count.Blobs++
-	return alg + ":" + hex.EncodeToString(sum.Sum(nil)), nil
 }
 
 // maxStrays bounds how many rows without a leaf one pass names.
@@ -527,38 +453,4 @@ func (e *Examination) projects(ctx context.Context) error {
 		return e.told()
 	}
 	return e.told()
-}
-
-// pacer keeps reading to a rate. It belongs to one goroutine.
-type pacer struct {
-	rate int64 // bytes a second; 0 is no bound
-	read int64
-	from time.Time
-}
-
-// wait takes note of bytes that were read, and waits when they were too many.
-func (p *pacer) wait(ctx context.Context, n int) error {
-	if p.rate <= 0 {
-		return ctx.Err()
-	}
-	if p.from.IsZero() {
-		p.from = time.Now()
-	}
-	p.read += int64(n)
-	ahead := time.Duration(float64(p.read)/float64(p.rate)*float64(time.Second)) - time.Since(p.from)
-	const grain = 20 * time.Millisecond // shorter pauses cost more than they save
-	if ahead < grain {
-		if ahead < -time.Second { // what was not used is not saved up
-			p.read, p.from = 0, time.Now()
-		}
-		return ctx.Err()
-	}
-	t := time.NewTimer(ahead)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -12,8 +12,8 @@ import (
 
 // examineTrail walks the audit log, compares it with every anchor that the
 // release log has of it, and the rows beside its leaves with them.
-func (e *Examination) examineTrail(ctx context.Context) error {
-	anchors := slices.SortedStableFunc(slices.Values(e.state.anchors), func(a, b anchor) int { return int(a.size - b.size) })
+func (e *Examination) examineTrail(ctx context.Context, anchors []anchor) error {
+	slices.SortStableFunc(anchors, func(a, b anchor) int { return int(a.size - b.size) })
 	say := func(a anchor, format string, args ...any) {
 		e.find(Finding{Key: fmt.Sprintf("%s %d", AuditAnchorFalse, a.index), Kind: AuditAnchorFalse, LogIndex: a.index, Try: restoreDatabase,
 			Message: fmt.Sprintf("the audit log had %d events when leaf %d of the release log was written, and ", a.size, a.index) + fmt.Sprintf(format, args...)})
@@ -23,20 +23,22 @@ func (e *Examination) examineTrail(ctx context.Context) error {
 		bytes []byte
 	}
 	var page []entry
+	var events int64
 	var broken error
 	compare := func() {
 		if broken == nil && len(page) > 0 {
 			rows, err := e.Stored.StoredEvents(ctx, page[0].index, page[len(page)-1].index+1)
-			broken = err
-			for _, p := range page {
-				e.event(p.index, p.bytes, rows)
+			if broken = err; err == nil { // what could not be read is not missing
+				for _, p := range page {
+					e.event(p.index, p.bytes, rows)
+				}
 			}
 		}
 		page = page[:0]
 	}
 	trail := &logWalk{stored: e.Stored, log: AuditLog, origin: e.Origin + "/audit", verifiers: e.AuditKeys, find: e.find,
 		each: func(index int64, b []byte) {
-			e.count.Events++
+			events++
 			if page = append(page, entry{index, b}); len(page) == tlog.TileHashes {
 				compare()
 			}
@@ -56,6 +58,9 @@ func (e *Examination) examineTrail(ctx context.Context) error {
 		return err
 	}
 	compare()
+	e.mu.Lock()
+	e.count.Events = events
+	e.mu.Unlock()
 	if broken != nil {
 		return broken
 	}

@@ -1,6 +1,7 @@
 package upgrade_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -300,6 +301,59 @@ func TestDeploymentGone(t *testing.T) {
 	open, err := w.store.OpenExposures(w.ctx, "prod/data/cache")
 	if err != nil || len(open) != 0 {
 		t.Errorf("%v %v", open, err)
+	}
+}
+
+// TestNewVersionsAreReviewed: what comes out while a deployment is known is
+// reviewed by itself, once, whatever the plan chose; what was there before is
+// not.
+func TestNewVersionsAreReviewed(t *testing.T) {
+	w := redisWorld(t)
+	reviewed := func() string {
+		t.Helper()
+		w.judge()
+		list, err := w.Reviews(w.ctx, ann, upgrade.ReviewFilter{})
+		w.ok(err)
+		var out []string
+		for _, r := range list {
+			out = append(out, r.To.Version)
+		}
+		slices.Sort(out)
+		return strings.Join(out, " ")
+	}
+	chosen := reviewed()
+	if chosen != w.plan("prod/data/cache").Chosen.Version {
+		t.Fatalf("at first: %s", chosen)
+	}
+	w.now = w.now.AddDate(0, 0, 1)
+	w.publishes("1.3.0", "6.2.9-debian-12-r9", w.now, nil)
+	w.publishes("2.0.0", "7.0.0-debian-12-r0", w.now, nil)
+	if got := reviewed(); got != chosen+" 1.3.0 2.0.0" || w.plan("prod/data/cache").Chosen.Version != chosen {
+		t.Fatalf("reviewed: %s", got)
+	}
+	// Again, and by another process: not once more.
+	w.restart()
+	if got := reviewed(); got != chosen+" 1.3.0 2.0.0" {
+		t.Errorf("again: %s", got)
+	}
+	// A version whose archive cannot be had now is reviewed when it can.
+	w.publishes("2.1.0", "7.0.1-debian-12-r0", w.now.Add(time.Hour), nil)
+	v := &w.watch.versions[len(w.watch.versions)-1]
+	archive := w.watch.archives[v.Archive]
+	delete(w.watch.archives, v.Archive)
+	if got := reviewed(); got != chosen+" 1.3.0 2.0.0" {
+		t.Errorf("an archive that is not had: %s", got)
+	}
+	w.watch.archives[v.Archive] = archive
+	w.now = w.now.AddDate(0, 0, 1)
+	if got := reviewed(); got != chosen+" 1.3.0 2.0.0 2.1.0" {
+		t.Errorf("an archive that is had again: %s", got)
+	}
+	// For a deployment that came later all of this is history.
+	w.runs("prod/data/late", "1.0.0", []string{"docker.io/bitnami/redis:6.2.6-debian-12-r1"})
+	w.judge()
+	if list, err := w.Reviews(w.ctx, ann, upgrade.ReviewFilter{Deployment: "prod/data/late"}); err != nil || len(list) != 1 {
+		t.Errorf("%d reviews of a deployment that came later: %v", len(list), err)
 	}
 }
 

@@ -201,6 +201,9 @@ func (is *state) enrich(f *Finding, o advisory.Open, in *decision.Input) {
 		f.EPSS = &e.EPSS
 		in.EPSS = decision.Value{Name: "epss", Value: strconv.FormatFloat(e.EPSS, 'f', -1, 64), Source: "FIRST EPSS " + snap.Model, Snapshot: snap.Digest}
 		in.EPSSModel, in.EPSSDated = snap.Model, snap.Dated
+	} else if snap.Digest != "" {
+		in.EPSS = decision.Value{Name: "epss", Source: "not in FIRST EPSS " + snap.Model, Snapshot: snap.Digest}
+		in.EPSSModel, in.EPSSDated = snap.Model, snap.Dated
 	}
 }
 

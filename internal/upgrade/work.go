@@ -211,6 +211,9 @@ func (s *Service) judgeOne(ctx context.Context, is *state, d *watch.Deployment, 
 	if err := s.follow(ctx, is, d, j, &p); err != nil {
 		return err
 	}
+	if err := s.reviewNew(ctx, is, d, j); err != nil {
+		return err
+	}
 	return s.tell(ctx, j, &p, first)
 }
 
@@ -297,6 +300,56 @@ func (s *Service) reviewChosen(ctx context.Context, is *state, d *watch.Deployme
 	}
 	return s.store.Review(ctx, u.Review)
 }
+
+// reviewNew reviews each version that came out since a deployment is known, also
+// one that no plan chooses: people ask what is new before they plan. It is done
+// once; when a plan chooses the version, its review is kept up to date. What was
+// published before is reviewed when it is chosen or asked for. A version that
+// cannot be had now is tried again the next time.
+//
+// Cost: the versions; for each new one that could be moved to, eight at most, a
+// query in the life of this process, and a review in that of the deployment.
+func (s *Service) reviewNew(ctx context.Context, is *state, d *watch.Deployment, j *judged) error {
+	// All that an upstream had when it was read first was seen at one time.
+	type origin struct{ upstream, project string }
+	began := map[origin]time.Time{}
+	for i := range j.versions {
+		v := &j.versions[i]
+		at := origin{v.Upstream, v.Project}
+		if t, ok := began[at]; !ok || v.FirstSeen.Before(t) {
+			began[at] = v.FirstSeen
+		}
+	}
+	for i := range j.options {
+		o := &j.options[i]
+		known := d.Key + " " + o.Version
+		if o.pair == nil || !o.FirstSeen.After(d.FirstSeen) || !o.FirstSeen.After(began[origin{o.Upstream, o.Project}]) || s.looked.same(known, reviewedOnce) {
+			continue
+		}
+		list, err := s.store.ListReviews(ctx, ReviewFilter{Deployment: d.Key, To: o.Version, Limit: 1})
+		if err != nil {
+			return err
+		}
+		if len(list) == 0 {
+			var r Review
+			if r, err = s.review(ctx, is, d, j, o.Version); err == nil {
+				_, err = s.putReview(ctx, r)
+			}
+			if p, ok := problem.As(err); ok && p.Kind != problem.Internal {
+				s.log.WarnContext(ctx, "a version could not be reviewed", "deployment", d.Key, "version", o.Version, "error", err)
+				continue
+			}
+			if err != nil {
+				return err
+			}
+		}
+		s.looked.keep(known, reviewedOnce)
+	}
+	return nil
+}
+
+// reviewedOnce stands for the grounds of a review that is not made again.
+const reviewedOnce = "once"
 
 // looked are the grounds of the present review of each deployment.
 type looked struct {
