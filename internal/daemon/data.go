@@ -13,10 +13,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 
 	"golang.org/x/mod/sumdb/note"
 
+	"github.com/chartkeep/chartkeep/internal/durable"
 	"github.com/chartkeep/chartkeep/internal/problem"
 	remotesigner "github.com/chartkeep/chartkeep/internal/remote/signer"
 	"github.com/chartkeep/chartkeep/internal/store/sqlstore"
@@ -56,17 +56,12 @@ func openFolder(path string, exclusive bool) (*folder, error) {
 				Suggest("give a folder that this user may write to: chartkeep serve --data DIR")
 		}
 	}
-	f, err := os.OpenFile(filepath.Join(path, fileLock), os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
+	f, err := durable.Lock(filepath.Join(path, fileLock), exclusive)
+	if err != nil && !errors.Is(err, durable.ErrLocked) {
 		return nil, problem.New(problem.Unavailable, "data-folder", "the data folder %s cannot be written to: %v", path, err).
 			Suggest("see who owns it: ls -ld %s", path)
 	}
-	mode := syscall.LOCK_SH
-	if exclusive {
-		mode = syscall.LOCK_EX
-	}
-	if err := syscall.Flock(int(f.Fd()), mode|syscall.LOCK_NB); err != nil {
-		f.Close()
+	if err != nil {
 		return nil, problem.New(problem.Unavailable, "data-locked", "another chartkeep is using the data folder %s", path).
 			With("to share", "several servers can use one PostgreSQL database, each with a data folder of its own").
 			Suggest("stop it, or give another folder: chartkeep serve --data DIR")

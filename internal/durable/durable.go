@@ -17,6 +17,9 @@ import (
 	"github.com/chartkeep/chartkeep/internal/problem"
 )
 
+// ErrLocked says that somebody else holds a lock.
+var ErrLocked = errors.New("somebody else holds the lock")
+
 // Replace puts content into the place of a file, or where none is, with a mode.
 // After an error the file is the old or the new one. Who replaces a file at the
 // same time puts his own there; neither is ever mixed with the other.

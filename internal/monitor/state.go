@@ -13,7 +13,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	sumdb "golang.org/x/mod/sumdb/tlog"
@@ -133,12 +132,11 @@ func openFolder(dir, origin string) (*folder, error) {
 	if err != nil {
 		return nil, unusable(dir, err)
 	}
-	f, err := os.OpenFile(filepath.Join(path, fileLock), os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
+	f, err := durable.Lock(filepath.Join(path, fileLock), true)
+	if err != nil && !errors.Is(err, durable.ErrLocked) {
 		return nil, unusable(path, err)
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		f.Close()
+	if err != nil {
 		return nil, problem.New(problem.Unavailable, "monitor-locked", "another monitor is using the folder %s", path).
 			Suggest("stop it, or give this one a folder of its own with --state")
 	}

@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
 
 	"golang.org/x/mod/sumdb/note"
 
@@ -53,12 +52,11 @@ func openFolder(path string, make bool) (*folder, error) {
 		return nil, problem.New(problem.NotFound, "signer-folder", "%s is not the folder of a signer", path).
 			Suggest("chartkeep signer init --dir %s --log-origin charts.example.com/log", path)
 	}
-	f, err := os.OpenFile(filepath.Join(path, fileLock), os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
+	f, err := durable.Lock(filepath.Join(path, fileLock), true)
+	if err != nil && !errors.Is(err, durable.ErrLocked) {
 		return nil, problem.New(problem.Unavailable, "signer-folder", "the folder %s cannot be written to: %v", path, err)
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		f.Close()
+	if err != nil {
 		return nil, problem.New(problem.Unavailable, "signer-locked", "another signer is using the folder %s", path).
 			Suggest("stop it first: two that share a key and not their memory could be played off against each other")
 	}

@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 
 	"golang.org/x/mod/sumdb/note"
 
@@ -54,16 +53,15 @@ func openFolder(path string, make bool) (*folder, error) {
 			return nil, problem.New(problem.Unavailable, "witness-folder", "the folder %s cannot be made: %v", path, err)
 		}
 	}
-	f, err := os.OpenFile(filepath.Join(path, fileLock), os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := durable.Lock(filepath.Join(path, fileLock), true)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, problem.New(problem.NotFound, "witness-folder", "there is no folder %s", path).
 			Suggest("chartkeep witness init --dir %s --name HOST/NAME --log FILE", path)
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, durable.ErrLocked) {
 		return nil, problem.New(problem.Unavailable, "witness-folder", "the folder %s cannot be written to: %v", path, err)
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		f.Close()
+	if err != nil {
 		return nil, problem.New(problem.Unavailable, "witness-locked", "another witness is using the folder %s", path).
 			Suggest("stop it first: two that share a key and not their memory could be played off against each other")
 	}
