@@ -169,7 +169,8 @@ func TestAirflowToday(t *testing.T) {
 	i := slices.IndexFunc(p.Remedies, func(r upgrade.Remedy) bool {
 		return r.Kind == "override-image" && strings.HasPrefix(r.Image, "apache/airflow:")
 	})
-	if i < 0 || !strings.HasPrefix(p.Remedies[i].Target, "apache/airflow:") || p.Remedies[i].Verified == "" {
+	if i < 0 || !strings.HasPrefix(p.Remedies[i].Target, "apache/airflow:") || !strings.Contains(p.Remedies[i].Verified, "a rendering shows") ||
+		p.Remedies[i].Values != "airflow:\n  image:\n    tag: \""+strings.TrimPrefix(p.Remedies[i].Target, "apache/airflow:")+"\"\n" {
 		t.Fatalf("%+v", p.Remedies)
 	}
 	// The same chain says what the override leaves.

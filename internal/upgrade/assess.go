@@ -22,11 +22,12 @@ type judged struct {
 	running    *source                // nil where it is not had
 	versions   []deployment.Published // all of the chart, the newest first
 	options    []option               // compared, the least version first
+	choices    choices                // by which values the images that run are chosen
 }
 
 // judge works out what is open on a deployment, and what each newer version
 // would do about it. Nothing is written. Cost: the images; a rendering for each
-// version that was not compared before, at most eight, and one for what runs.
+// version that was not compared before, at most eight, and two for what runs.
 func (s *Service) judge(ctx context.Context, is *state, d *watch.Deployment) (*judged, error) {
 	open, err := s.store.OpenExposures(ctx, d.Key)
 	if err != nil {
@@ -82,6 +83,7 @@ func (s *Service) runs(ctx context.Context, is *state, j *judged, d *watch.Deplo
 		own = nil
 	}
 	if own != nil {
+		j.choices = own.choices
 		if len(images) == 0 {
 			images = own.images[0]
 		} else if d.Tool == deployment.Helm && !slices.Equal(distinct(images), own.images[0]) {

@@ -23,8 +23,12 @@ type pair struct {
 	effort    manifest.Effort
 	undo      manifest.UndoVerdict
 	known     [2]bool // it could be rendered
+	choices   choices // by which values the images of the old version are chosen, where it is compared with none
 	reason    string  // why a side could not
 }
+
+// choices are the values by which images are chosen, by reference.
+type choices map[string][]manifest.ImageValue
 
 // source is an archive that is read when it is needed. name is its digest as it
 // is known before; nil is an archive that is not had.
@@ -104,10 +108,14 @@ func (s *Service) compareNow(ctx context.Context, d *watch.Deployment, old, new 
 		return nil, err
 	}
 	p, _, err := compared(was, is, o)
-	if err == nil {
-		p.archive = name
+	if err != nil {
+		return nil, err
 	}
-	return p, err
+	p.archive = name
+	if is == nil && p.known[0] {
+		p.choices, _ = was.ImageValues() // of a chart that does not take other tags nothing is known
+	}
+	return p, nil
 }
 
 // compared compares two archives, of which one may be nil: then the other one

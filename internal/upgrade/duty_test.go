@@ -17,6 +17,7 @@ import (
 	"github.com/chartkeep/chartkeep/internal/access"
 	"github.com/chartkeep/chartkeep/internal/advisory"
 	"github.com/chartkeep/chartkeep/internal/calendar"
+	"github.com/chartkeep/chartkeep/internal/deployment"
 	"github.com/chartkeep/chartkeep/internal/problem"
 	"github.com/chartkeep/chartkeep/internal/upgrade"
 	"github.com/chartkeep/chartkeep/internal/watch"
@@ -225,15 +226,28 @@ func TestOverride(t *testing.T) {
 	w := redisWorld(t)
 	w.watch.versions = w.watch.versions[:1]
 	w.runs("prod/data/cache", "1.0.0", []string{"docker.io/bitnami/redis:6.2.6-debian-12-r1"}, func(d *watch.Deployment) {
-		d.Values = []byte(`{"image":{"tag":"6.2.6-debian-12-r1"}}`)
+		d.Values, d.Match.Archive = []byte(`{"image":{"tag":"6.2.6-debian-12-r1"}}`), ""
 	})
 	w.judge()
 	p := w.plan("prod/data/cache")
 	if len(p.Remedies) != 1 || p.Remedies[0].Kind != "override-image" || p.Remedies[0].Target != "docker.io/bitnami/redis:6.2.9" || p.Remedies[0].Values != "image:\n  tag: \"6.2.9\"\n" {
 		t.Fatalf("%+v", p.Remedies)
 	}
-	if p.Chosen != nil || len(p.Remedies[0].For) != 2 || !strings.Contains(p.Remedies[0].Verified, "was not checked") {
+	if p.Chosen != nil || len(p.Remedies[0].For) != 2 || !strings.Contains(p.Remedies[0].Verified, "was not checked") || strings.Contains(p.Remedies[0].Verified, "a rendering") {
 		t.Errorf("%+v", p)
+	}
+	// Where the archive is had, nobody needs to have set the tag: the values that
+	// choose the image are found by rendering.
+	w.runs("prod/data/other", "1.0.0", nil, func(d *watch.Deployment) { d.Tool = deployment.Plain })
+	w.judge()
+	for range 2 { // and again from the shelf
+		r := w.plan("prod/data/other").Remedies
+		if len(r) != 1 || r[0].Values != "image:\n  tag: \"6.2.9\"\n" || !strings.Contains(r[0].Verified, "a rendering shows that these values choose it") ||
+			!strings.HasPrefix(r[0].Text, "Override the image docker.io/bitnami/redis to version 6.2.9: 0 of its 2") {
+			t.Fatalf("%+v", r)
+		}
+		w.now = w.now.Add(time.Minute)
+		w.judge()
 	}
 }
 

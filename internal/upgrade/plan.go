@@ -5,7 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -428,11 +430,64 @@ func (is *state) override(j *judged, image string, findings []*Finding) Remedy {
 		return r
 	}
 	r.Target = retag(image, best)
-	r.Text = fmt.Sprintf("Override the image to version %s: %d of its %d open advisories remain.", best, left, len(before.Open)) + other
-	r.Values = valuesFor(j, image, best)
-	r.Verified = fmt.Sprintf("looked up in the same snapshots; whether the tag %s was published, and whether the chart works with it, was not checked", r.Target)
+	name, _, _ := manifest.ImageName(image)
+	r.Text = fmt.Sprintf("Override the image %s to version %s: %d of its %d open advisories remain.", name, best, left, len(before.Open)) + other
+	r.Verified = "looked up in the same snapshots"
+	if chosen := j.choices[image]; len(chosen) > 0 {
+		r.Values = valuesOf(chosen, image, best)
+		r.Verified += "; a rendering shows that these values choose it"
+	} else {
+		r.Values = valuesFor(j, image, best)
+	}
+	r.Verified += fmt.Sprintf("; whether the tag %s was published, and whether the chart works with it, was not checked", r.Target)
 	return r
 }
+
+// valuesOf is the YAML that chooses another version of an image.
+func valuesOf(chosen []manifest.ImageValue, image, version string) string {
+	top := map[string]any{}
+	for _, v := range chosen {
+		m := top
+		for _, key := range v.Path[:len(v.Path)-1] {
+			below, _ := m[key].(map[string]any)
+			if below == nil {
+				below = map[string]any{}
+				m[key] = below
+			}
+			m = below
+		}
+		value := version
+		if v.Whole {
+			value = retag(image, version)
+		}
+		m[v.Path[len(v.Path)-1]] = value
+	}
+	var b strings.Builder
+	writeValues(&b, top, "")
+	return b.String()
+}
+
+func writeValues(b *strings.Builder, m map[string]any, indent string) {
+	for _, k := range sortedKeys(m) {
+		key := k
+		if !plainKey.MatchString(k) || notText.MatchString(k) {
+			key = strconv.Quote(k)
+		}
+		if below, ok := m[k].(map[string]any); ok {
+			fmt.Fprintf(b, "%s%s:\n", indent, key)
+			writeValues(b, below, indent+"  ")
+			continue
+		}
+		fmt.Fprintf(b, "%s%s: %q\n", indent, key, m[k])
+	}
+}
+
+// plainKey is a key that YAML reads as text without quotes, but for those of
+// notText.
+var (
+	plainKey = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_-]*$`)
+	notText  = regexp.MustCompile(`(?i)^(y|n|yes|no|on|off|true|false|null)$`)
+)
 
 // sameMajor reports whether two versions have the same major version.
 func sameMajor(a, b string) bool {
@@ -468,15 +523,7 @@ func valuesFor(j *judged, image, version string) string {
 	if path == nil {
 		return ""
 	}
-	var b strings.Builder
-	for i, key := range path {
-		fmt.Fprintf(&b, "%s%s:", strings.Repeat("  ", i), key)
-		if i < len(path)-1 {
-			b.WriteString("\n")
-		}
-	}
-	fmt.Fprintf(&b, " %q\n", version)
-	return b.String()
+	return valuesOf([]manifest.ImageValue{{Path: path}}, image, version)
 }
 
 // tagPath is the path of the one value called tag that has this text; nil for

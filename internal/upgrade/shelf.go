@@ -97,11 +97,12 @@ type packedPair struct {
 	Effort    manifest.Effort
 	Undo      manifest.UndoVerdict
 	Known     [2]bool
+	Choices   choices
 	Reason    string
 }
 
 func (p *pair) pack() ([]byte, error) {
-	text, err := json.Marshal(packedPair{p.archive, p.images, p.hidden, p.posture, p.hardening, p.effort, p.undo, p.known, p.reason})
+	text, err := json.Marshal(packedPair{p.archive, p.images, p.hidden, p.posture, p.hardening, p.effort, p.undo, p.known, p.choices, p.reason})
 	if err != nil {
 		return nil, fmt.Errorf("pack comparison: %w", err)
 	}
@@ -124,5 +125,5 @@ func unpackPair(packed []byte) (*pair, error) {
 	if err := json.NewDecoder(flate.NewReader(bytes.NewReader(packed))).Decode(&p); err != nil {
 		return nil, fmt.Errorf("unpack comparison: %w", err)
 	}
-	return &pair{p.Archive, p.Images, p.Hidden, p.Posture, p.Hardening, p.Effort, p.Undo, p.Known, p.Reason}, nil
+	return &pair{p.Archive, p.Images, p.Hidden, p.Posture, p.Hardening, p.Effort, p.Undo, p.Known, p.Choices, p.Reason}, nil
 }

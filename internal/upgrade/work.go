@@ -91,7 +91,7 @@ func (s *Service) keepUp(ctx context.Context, last *progress) error {
 // in the error.
 //
 // Cost: each deployment's images, a rendering for each version that was not
-// compared since the start and one for what runs, and a transaction; 10,000
+// compared since the start and two for what runs, and a transaction; 10,000
 // deployments whose charts were compared before take some tens of seconds, and
 // those that never were an hour or more, once. The order is that of the keys.
 func (s *Service) JudgeAll(ctx context.Context) (int, error) {
