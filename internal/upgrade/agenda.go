@@ -61,10 +61,10 @@ func (s *Service) Agenda(ctx context.Context, c audit.Caller, owner string) (str
 		return out
 	}
 	section("Late", "Nothing is late.", pick(func(r *StatusRow) bool { return r.Late }))
-	section("Due within two weeks", "Nothing is due within two weeks.", pick(func(r *StatusRow) bool { return !r.Due.IsZero() && r.Due.Before(st.At.Add(soon)) }))
-	section("No fixed chart exists", "No deployment is without any version that helps.", pick(func(r *StatusRow) bool { return r.State == ActRemedy }))
+	section("Due within two weeks", "Nothing else is due within two weeks.", pick(func(r *StatusRow) bool { return !r.Due.IsZero() && r.Due.Before(st.At.Add(soon)) }))
+	section("No fixed chart exists", "No other deployment is without any version that helps.", pick(func(r *StatusRow) bool { return r.State == ActRemedy }))
 	section("Waits for somebody", "Nothing else waits for anybody.", pick(func(r *StatusRow) bool { return r.WaitsFor != "" && r.State != ActUnknown }))
-	section("Not known", "Everything could be judged.", pick(func(r *StatusRow) bool { return r.State == ActUnknown || r.Unknown > 0 }))
+	section("Not known", "Nothing else is unknown.", pick(func(r *StatusRow) bool { return r.State == ActUnknown || r.Unknown > 0 }))
 	writeRemedies(&b, st.Rows, byKey)
 	rest := pick(func(*StatusRow) bool { return true })
 	if len(rest) > 0 {
@@ -88,11 +88,7 @@ func writeRemedies(w io.Writer, rows []StatusRow, plans map[string]*Plan) {
 				fmt.Fprintf(w, "- %s: %d more, see its plan\n", escape(p.Deployment), len(p.Remedies)-k)
 				break
 			}
-			about := ""
-			if r.Image != "" {
-				about = escape(r.Image) + ": "
-			}
-			fmt.Fprintf(w, "- %s: %s%s\n", escape(p.Deployment), about, escape(r.Text))
+			fmt.Fprintf(w, "- %s: %s\n", escape(p.Deployment), escape(r.Text))
 		}
 	}
 	if none {

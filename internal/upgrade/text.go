@@ -98,4 +98,4 @@ var escaper = strings.NewReplacer(
 // reference is what trackers link to an issue.
 var reference = regexp.MustCompile(`#(\d)`)
 
-func escape(s string) string { return reference.ReplaceAllString(escaper.Replace(s), "&#35;$1") }
+func escape(s string) string { return escaper.Replace(reference.ReplaceAllString(s, "&#35;$1")) }
