@@ -47,6 +47,11 @@ func FuzzNotes(f *testing.F) {
 	for _, s := range slices.Concat(speaks, silent) {
 		f.Add("## 1.0.0\n\n- " + s + "\n")
 	}
+	for _, k := range sayings {
+		for _, s := range slices.Concat(k.speaks, k.silent) {
+			f.Add(s)
+		}
+	}
 	f.Add("    *) Security: ``a`\n\n> - | a |\n| - |\n[x]: https://example.org/CVE-2031-1234\n")
 	f.Add("\xff\xfe# 1.0.0\r\nFix CVE‑2031‑1234 \u2028 XSS…\r\n")
 	f.Fuzz(func(t *testing.T, text string) {

@@ -17,20 +17,15 @@ var (
 )
 
 // safer are the words of a change that makes things safer.
-var safer = []struct {
-	words  pattern
-	code   bool // identifiers count: the words are looked for in code too
-	always bool // a condition is no objection
-	fault  bool // the words are of a fault: that something did not work is no objection
-
-}{
+var safer = []saferRule{
 	{words: near("root|unprivileged", `\b(?:run(?:s|ning)?|execut\w+|start(?:s|ed)?|switch(?:ed|es|ing)?|chang(?:e[sd]?|ing)|mov(?:e[sd]|ing)|us(?:e[sd]?|ing)|default\w*|user|uid|make|made|image|container|now|set|drop(?:s|ped|ping)?) (?:\S+ ){0,5}?(?:non[- ]?root|unprivileged|not? (?:as )?root|un-?privileged)\b|\b(?:remov\w+|drop(?:s|ped|ping)?|no longer (?:\w+ ){0,3}?|don't run as|do not run as|not run(?:ning)? as|without|avoid\w*) (?:the )?(?:need for |need of |requirement for )?root(?: (?:requirements?|privileges?|permissions?|user|access|rights|in|by))?\b|\bnon[- ]?root (?:by default|user by default|containers? by default)\b`)},
 	{code: true, words: near("runasnonroot|allowprivilegeescalation|readonlyrootfilesystem|privileged|automountserviceaccounttoken|runtimedefault|hostnetwork|hostpid|hostipc", `(?:run_?as_?non_?root|readonlyrootfilesystem)\W{0,6}(?:=|:|to|is|with)?\W{0,3}true|(?:allowprivilegeescalation|\bprivileged|automountserviceaccounttoken|hostnetwork|hostpid|hostipc)\W{0,6}(?:=|:|to|is|with)?\W{0,3}false|(?:set|add(?:ed|s)?|default\w*|enforc\w+|enabl\w+|us(?:e[sd]?|ing)|appl\w+|disabl\w+|drop\w*|harden\w*) (?:\S+ ){0,3}\W?(?:runasnonroot|readonlyrootfilesystem|runtimedefault)|disabl\w+ (?:\S+ ){0,3}\W?(?:allowprivilegeescalation|automountserviceaccounttoken|hostnetwork)`)},
 	{words: near("capabilit", `\b(?:drop(?:s|ped|ping)?|remov\w+|reduc\w+|restrict(?:s|ed|ing)?|minimi[sz]\w+|limit\w*|fewer|strip\w*) (?:\S+ ){0,4}?(?:capabilit(?:y|ies)|linux capabilities)\b`)},
 	{words: near("privilege|permission|rbac|role|rights|wildcard", `\b(?:reduc\w+|restrict(?:s|ed|ing)?|minimi[sz]\w+|limit(?:s|ing)?|tighten\w*|narrow\w*|scop(?:e[sd]?|ing) down|least|lower\w*|shrink\w*|trim\w*|strip\w*|drop(?:s|ped|ping)?|remov\w+|revok\w+|less|fewer) (?:\S+ ){0,4}?(?:privileges?|permissions?|rbac (?:permissions?|rules?|privileges?|rights|access|scope)|cluster-?roles?(?: permissions?| rules?)?|role (?:permissions?|rules)|access rights|wildcard (?:\w+ )?(?:permissions?|verbs?|rules?|roles?|access|resources?))(?:$|[^\w\s]|\s+(?:[^\w\s]|(?:from|of|for|to|in|on|by|and|or|granted|needed|required|given|not|as|with|per|since|at)\b))|\bleast[- ]privileges?\b|\b(?:remov\w+|drop(?:s|ped)?|revok\w+) (?:\S+ ){0,5}?(?:secrets?|verbs?|create|delete|list|watch|get|patch|update|exec|nodes?|access|wildcards?) from (?:\S+ ){0,4}?(?:rbac|roles?|cluster-?roles?|permissions?)\b|\b(?:excessive|unneeded|unnecessary|unused|overly broad|broad|superfluous|too wide|over-?permissive|needless) (?:\S+ ){0,2}?(?:privileges?|permissions?|rbac|rights|roles?|rules|access)\b`)},
 	{words: near("secure", `\b(?:secure|safe)r?(?:[- ]by)?[- ]defaults?\b|\b(?:more|now) secure\b|\bsecure(?:s|d)? (?:the )?(?:\S+ ){0,3}?(?:by default|against)\b`)},
-	{words: near("hardening|harden", `\bharden(?:s|ed|ing)?\b`)},
-	{words: near("security", `\b(?:for|improv\w+|increas\w+|enhanc\w+|strengthen\w*|better|tighten\w*|additional|more|extra|harden\w*|enabl\w+|enforc\w+|due to|because of|stricter|improved) (?:\w+ ){0,2}?security(?: reasons?| purposes?| concerns?| improvements?| enhancements?| hardening)?\b|\bsecurity (?:improvements?|enhancements?|hardening|reasons|purposes|measures?|precautions?|by default|(?:control )?(?:now|is now) enabled)\b|\bsecurity(?:-wise)?[- ](?:related|relevant|critical|sensitive) (?:\w+ )?(?:change|improvement|fix|issue|bug|update|enhancement|problem)s?\b`)},
+	{words: near("harden", `\bharden(?:s|ed|ing)?(?:$|[^\w-]|-(?:$|\W))`)},
+	{words: near("security", `\b(?:for|improv\w+|increas\w+|enhanc\w+|strengthen\w*|better|tighten\w*|additional|more|extra|harden\w*|enabl\w+|enforc\w+|due to|because of|stricter|improved) (?:\w+ ){0,2}?security(?: reasons?| purposes?| concerns?)?\b|\bsecurity (?:reasons|purposes|measures?|precautions?|by default|(?:control )?(?:now|is now) enabled)\b|\bsecurity(?:-wise)?[- ](?:related|relevant|critical|sensitive) (?:\w+ )?(?:change|improvement|fix|issue|bug|update|enhancement|problem)s?\b`)},
+	{fault: true, words: near("security", `\bsecurity (?:improvements?|enhancements?|hardening)\b`)},
 	{always: true, words: near("log|retriev|reveal|receiv|print|expos|leak|show|display|send|sent|includ|output|dump|write|return|pass|redact|mask|hid|obfuscat|scrub|censor|sanit|filter", `\b(?:no longer|do not|don't|does not|doesn't|avoid\w*|stop(?:s|ped)?|prevent\w*|never|not|without|instead of|remov\w+) (?:\S+ ){0,3}?(?:log(?:s|ged|ging)?|print\w*|expos\w+|leak\w*|display\w*|show\w*|output\w*|includ\w+|send\w*|dump\w*|writ\w+|pass\w*|return\w*|stor\w+|retriev\w+|reveal\w*|receiv\w+) (?:\S+ ){0,5}?`+secret+`\b|\b(?:redact\w*|mask(?:s|ed|ing)?|obfuscat\w+|scrub\w*|censor\w*|hid(?:e|es|den|ing)|filter\w*|saniti[sz]\w+|strip\w*|remov\w+) (?:of )?(?:\S+ ){0,4}?`+secret+` (?:\S+ ){0,3}?(?:in|from|when|on|under) (?:\S+ ){0,3}?(?:views?|logs?|logging|output|debug|responses?|errors?|messages?|api|ui|dumps?|metrics|traces?|urls?|stdout|printing)|\b(?:redact\w*|scrub\w*|obfuscat\w+|mask(?:s|ed|ing)?) (?:of )?(?:\S+ ){0,3}?`+secret+`\b`)},
 	{words: near("constant|timing", `\bconstant[- ]time (?:\S+ ){0,3}?(?:compar|check|equal|verif|auth|hmac|digest|token|password|string|operation)|\b(?:compar|check|verif)\w* (?:\S+ ){0,6}?constant[- ]time\b|\btiming[- ]safe\b`)},
 	{words: near("sanit|escap|untrusted", `\b(?:saniti[sz]\w+|escap(?:e[sd]?|ing)) (?:of )?(?:\w+ ){0,2}?(?:user\w*(?: |-)?(?:supplied|provided|input)?|untrusted|html|svgs?|markdown|inputs?) ?\b`)},
@@ -44,7 +39,7 @@ var safer = []struct {
 	{fault: true, always: true, words: near("enforc", `\benforc\w+ (?:\S+ ){0,3}?(?:permissions?|access[- ]controls?|authori[sz]ation|authentication|acls?|ownership|privileges?|(?:read|view|write|edit|admin) (?:access|rights?)|(?:\w+ )?passwords?|password polic(?:y|ies))\b|\b(?:permissions?|authori[sz]ation|access[- ]controls?|acls?|passwords?) (?:\w+ ){0,3}?(?:is|are|were|was) (?:not |now |properly |correctly |always )*enforced\b`)},
 	{words: near("role", `\broles? (?:\S+ )?(?:instead of|rather than) (?:an? )?cluster-?roles?\b`)},
 	{words: near("instead|rather", `\b(?:secrets?|passwords?|tokens?|credentials?|private keys?) (?:\S+ ){0,5}?(?:instead of|rather than) (?:\S+ ){0,3}?(?:env|environment|command[- ]line|plain ?text|config-?maps?|arguments?)\b`)},
-	{words: near("better|strong", `\b(?:better|stronger) (?:\S+ ){0,2}?(?:encryption|ciphers?|hash(?:es|ing)?|digests?|cryptograph\w+|algorithms?)\b`)},
+	{words: near("better|strong", `\b(?:better|stronger) (?:\S+ ){0,2}?(?:encryption|ciphers?|hash(?:es|ing)?(?: algorithms?| functions?)?(?:$|[^\w ]| (?:for|of|in|as))|digests?|cryptograph\w+|algorithms?)\b`)},
 	{fault: true, words: near("disabl|skip|ignor|bypass", `\b(?:do(?:es)? not|don't|doesn't|no longer|never|stop(?:s|ped)?) (?:disabl\w+|skip\w*|ignor\w+|bypass\w*) (?:\S+ ){0,3}?`+protection+`\b`)},
 	{fault: true, words: near("without|lacking", `\b(?:prevent|disallow|block|stop|forbid|den)\w* (?:\S+ ){0,3}?(?:users?|clients?|accounts?|members?|anyone|callers?) (?:without|lacking) (?:\S+ ){0,3}?(?:permissions?|privileges?|rights|access)\b`)},
 	{words: near("world|0600|0700|owner|umask|mode|permissions", `\b(?:world|group)[- ](?:readable|writable|writeable)\b|\b(?:restrict(?:s|ed|ing)?|tighten\w*|stricter|strict|limit(?:s|ing)?|more restrictive|safer|secure) (?:\S+ ){0,4}?(?:permissions|(?:file|directory|folder|socket) mode|umask)\b|\b(?:permissions?|mode|umask) (?:\S+ ){0,5}?(?:0?600|0?700|0?640|0?750|0?077|0?027)\b`)},
@@ -59,15 +54,20 @@ var safer = []struct {
 
 // Offers and repairs are no safer defaults.
 var (
+	// besides is what is done along with what is offered.
+	besides = always(`^ and (?:enabl|disabl|requir|enforc|reject|drop|remov)`)
 	asked   = always(`^[^a-z]*` + scopes + `(?:(?:(?:initial|experimental|better|full|partial|basic|improved?) )?support\w*|examples?|allow\w*|option\w*|provid\w*|expos\w*|ability|possibility|configur\w*|make (?:\S+ ){0,4}?(?:optional|configurable|overrid\w+|customi[sz]\w+|possible)|(?:add\w*|new|introduc\w*|implement\w*) (?:\S+ ){0,5}?(?:options?|support|flags?|settings?|parameters?|values?|ability|annotations?|possibility|env\w* var\w*|examples?|switch|toggle|configur\w+|rbac|functions?|methods?|apis?|helpers?|commands?))\b`)
-	asking  = always(`\b(?:enabl(?:e[sd]?|ing) (?:users?|you|to)|optional\w*|configurable|can (?:now )?be|can now|opt-in|supports? (?:enabling|disabling|running|using|setting)|if (?:enabled|configured|set)|when (?:enabled|configured)|option to|allow(?:s|ing)? (?:to|users?|you|for|running|setting|configuring|specifying)|possible to|possibility|you can|users can|made (?:\w+ )?(?:optional|configurable|customi[sz]able)|is (?:now )?(?:optional|configurable)|revert\w*|roll(?:ed)? back|diagnos\w+|as a reminder|benefit(?:s|ing)? from|see the)\b`)
-	failing = always(`\b(?:fail\w*|crash\w*|error\w*|work(?:s|ing)? (?:with|as|for|on|under|in)|broke\w*|break\w*|compatib\w+|issues? (?:with|when)|problems? (?:with|when)|bugs? (?:with|when|where)|not working|doesn't work|denied|prevent(?:s|ed|ing)? (?:\w+ ){0,3}from (?:run|start|work)\w*|(?:when|if|while|for|where|as|under) (?:\S+ ){0,4}?(?:run|running|runs|using|used|is|are) (?:as )?(?:\S+ ){0,2}?(?:non-?root|unprivileged|rootless|capabilit\w+|tls|https|ssl|permissions?|hardened|read-?only))\b`)
+	asking  = always(`\b(?:enabl(?:e[sd]?|ing) (?:users?|you|to)|optional\w*|configurable|can (?:now )?be|can now|now (?:also |fully |properly )?supports?|opt-in|supports? (?:enabling|disabling|running|using|setting)|if (?:enabled|configured|set)|when (?:enabled|configured)|option to|allow(?:s|ing)? (?:to|users?|you|for|running|setting|configuring|specifying)|possible to|possibility|you can|(?:^|so |that |now |and |, )users can|made (?:\w+ )?(?:optional|configurable|customi[sz]able)|is (?:now )?(?:optional|configurable)|revert\w*|roll(?:ed)? back|diagnos\w+|as a reminder|benefit(?:s|ing)? from|see the)\b`)
+	// broken is the repair of what did not work at all, whatever it was for.
+	broken  = near("fix", `^[^a-z]*`+scopes+`fix(?:e[sd]|ing)? (?:an? |the |some |potential |possible )*(?:\w+ )?(?:crash\w*|panics?|exceptions?|nil|null|npe|regressions?|deadlocks?|hangs?|tests?|builds?|compil\w+|performance|typos?|memory leaks?|segfaults?)\b`)
+	failing = always(`\b(?:fail\w*|crash\w*|error\w*|work(?:s|ing)? (?:\w+ )?(?:with|as|for|on|under|in)|broke\w*|break\w*|compatib\w+|issues? (?:with|when)|problems? (?:with|when)|bugs? (?:with|when|where)|not working|doesn't work|denied|prevent(?:s|ed|ing)? (?:\w+ ){0,3}from (?:run|start|work)\w*|(?:when|if|while|for|where|as|under) (?:\S+ ){0,4}?(?:run|running|runs|using|used|is|are) (?:as )?(?:\S+ ){0,2}?(?:non-?root|unprivileged|rootless|capabilit\w+|tls|https|ssl|permissions?|hardened|read-?only))\b`)
 )
 
 // hardened looks for a default made safer, or weaker.
 func (s *statement) hardened() (string, int) {
 	rule, at := s.change()
-	if rule != "" && (asked.Match(s.prose[s.body:]) || s.has(asking)) {
+	offered := asked.Match(s.prose[s.body:]) && !besides.Match(s.prose[max(0, at-5):])
+	if rule != "" && (offered || s.has(asking)) {
 		return "", 0
 	}
 	return rule, at
@@ -77,18 +77,21 @@ func (s *statement) hardened() (string, int) {
 func (s *statement) change() (string, int) {
 	prose := withoutCompounds(s.prose)
 	whole := s.whole()
-	for _, rule := range safer {
-		text := prose
-		if rule.code {
-			text = whole
-		}
-		if m := rule.words.FindIndex(text); m != nil && (rule.fault || !s.has(failing)) && (rule.always || !conditional(text, m)) {
-			return RuleSafer, m[0]
+	for _, rules := range [][]saferRule{safer, guards} {
+		for _, rule := range rules {
+			text := prose
+			if rule.code {
+				text = whole
+			}
+			if m := rule.words.FindIndex(text); m != nil && (rule.fault && !s.has(broken) || !s.has(failing)) && (rule.always || !conditional(text, m)) {
+				return RuleSafer, m[0]
+			}
 		}
 	}
 	if !byDefault.Match(prose) || s.has(failing) {
 		return "", 0
 	}
+	prose, whole = without(tame, prose), without(tame, whole)
 	if m := turnsOff.FindIndex(whole); m != nil && !conditional(whole, m) {
 		return RuleSafer, m[0]
 	}
@@ -114,5 +117,5 @@ var (
 	condition = always(`\b(?:if|when|unless|where|whenever|because|which|while|after|already)\b|\b(?:rather than|instead of) (?:an? |the )?(?:non-?root|unprivileged)\b|\bfrom (?:an? |the )?(?:hard-?coded|default|known|static|built-?in)\b`)
 	onlyIf    = always(`^ (?:\S+ ){0,2}?(?:if|when|unless|whenever)\b`)
 	whenNone  = always(`^ (?:\S+ ){0,2}?(?:if|when|unless|whenever) (?:\w+ )?(?:none|not?|nothing|missing|absent|omitted|empty|unset|is not|are not|isn't|aren't)\b`)
-	inCase    = always(`\b(?:if|when|while|whenever|unless|since|because|already) (?:\S+ )?$|\b(?:that|which|who) (?:have|has|had|are|is)(?: been)? $`)
+	inCase    = always(`\b(?:if|when|while|whenever|unless|since|because|already|after|before) (?:\S+ )?$|\b(?:if|unless) [^,;:.]{0,80}$|\b(?:that|which|who) (?:have|has|had|are|is)(?: been)? $`)
 )

@@ -8,23 +8,26 @@ import (
 )
 
 // advisoryID finds the identifiers of advisories: CVE-2024-12345,
-// GHSA-xxxx-xxxx-xxxx, GO-2024-1234.
+// GHSA-xxxx-xxxx-xxxx, GO-2024-1234, those of distributions and of finders, and
+// "Security Advisory 2024-05", whose number only its project knows.
 var advisoryID = regexp.MustCompile(anAdvisory)
 
 // advisories finds them in lower case.
-var advisories = near("cve|ghsa|go-20", anAdvisory)
+var advisories = near("cve|ghsa|go-20|advisory 20|alas|sa-2|sec-20|talos|usn|dsa|dla|jvn#|vu#|zdi-", anAdvisory)
 
-const anAdvisory = `(?i)\b(?:CVE[- ](?:19|20)\d\d-\d{4,7}|GHSA(?:-[23456789cfghjmpqrvwx]{4}){3}|GO-20\d\d-\d{4,6})\b`
+const anAdvisory = `(?i)\b(?:CVE[- :](?:19|20)\d\d-\d{4,7}|GHSA(?:-[23456789cfghjmpqrvwx]{4}){3}|GO-20\d\d-\d{4,6}|security advisory 20\d\d-\d{1,4}|ALAS\d*-20\d\d-\d{1,5}|(?:RHSA|ELSA)-20\d\d[:-]\d{3,6}|GLSA-20\d{4}-\d\d|(?:RUST|PY)SEC-20\d\d-\d{1,4}|TALOS-20\d\d-\d{3,5}|(?:USN|DSA|DLA)-\d{3,5}-\d{1,2}|JVN#\d{8}|VU#\d{5,7}|ZDI-\d\d-\d{3,5})\b`
 
 // canonicalID writes an identifier as its authority does.
 func canonicalID(id string) string {
-	switch id = strings.ReplaceAll(id, " ", "-"); id[0] {
-	case 'g', 'G':
-		if id[1] == 'h' || id[1] == 'H' {
-			return "GHSA" + strings.ToLower(id[4:])
-		}
+	switch id = strings.ToUpper(id); {
+	case strings.HasPrefix(id, "GHSA"):
+		return "GHSA" + strings.ToLower(id[4:])
+	case strings.HasPrefix(id, "CVE"):
+		return "CVE-" + id[4:]
+	case strings.HasPrefix(id, "SECURITY"):
+		return "Security Advisory" + id[strings.LastIndexByte(id, ' '):]
 	}
-	return strings.ToUpper(id)
+	return id
 }
 
 // statement is one sentence with what it stands under.
@@ -32,6 +35,7 @@ type statement struct {
 	*unit
 	from, to int
 	class    class  // of headings, labels and tags
+	tagged   class  // of its own tag alone
 	prose    []byte // of the sentence
 	body     int    // where the prose begins behind the tag
 	first    bool   // of its unit
@@ -50,6 +54,7 @@ func (d *document) judge(u *unit) {
 	u.sentences(func(from, to int) {
 		s := statement{unit: u, from: from, to: to, class: u.class | c, prose: u.prose[from:to], first: first}
 		if first && body > from {
+			s.tagged = c
 			s.body = min(body-from, len(s.prose))
 		}
 		first = false
@@ -155,7 +160,7 @@ const scopes = `(?:[\w/,. -]{1,30}: ?)?`
 
 // The words of repair, of updates, and of what is none of both.
 var (
-	repair = always(`\b(?:fix(?:e[sd]|ing)?|bug ?fix(?:es)?|hotfix\w*|resolv\w+|address\w*|patch(?:es|ed|ing)?|mitigat\w+|prevent\w*|avoid\w*|protect\w*|guard\w*|clos(?:e[sd]?|ing)|correct\w*|remediat\w+|eliminat\w+|repair\w*|harden\w*|solv\w+|disallow\w*|refus\w+|reject\w*|block(?:s|ed|ing)?|plug(?:s|ged)?|remov\w+|stop(?:s|ped)?|no longer|against|defend\w*|forbid\w*|sanitiz\w+|sanitis\w+|escap\w+|validat\w+|verif\w+|restrict\w*|limit(?:s|ed|ing)?|drop(?:s|ped)?|backport\w*|due to|because of|workaround|ensur\w+|enforc\w+|neutrali[sz]\w+|counter\w*|defang\w*|rul(?:e|es|ed) out|previously|allowed|was possible|could|might|responsibl[ey]|reported by|discovered by|contains?|includes?|including|vulnerable to)\b`)
+	repair = always(`\b(?:fix(?:e[sd]|ing)?|bug ?fix(?:es)?|hotfix\w*|resolv\w+|address\w*|patch(?:es|ed|ing)?|mitigat\w+|prevent\w*|avoid\w*|protect\w*|guard\w*|clos(?:e[sd]?|ing)|correct\w*|remediat\w+|eliminat\w+|repair\w*|harden\w*|solv\w+|disallow\w*|refus\w+|reject\w*|block(?:s|ed|ing)?|plug(?:s|ged)?|remov\w+|stop(?:s|ped)?|no longer|against|defend\w*|forbid\w*|sanitiz\w+|sanitis\w+|escap\w+|validat\w+|verif\w+|restrict\w*|limit(?:s|ed|ing)?|drop(?:s|ped)?|backport\w*|due to|because of|workaround|opened up|made (?:it )?possible|led to|leading to|possible|potential\w*|concerns?|ensur\w+|enforc\w+|neutrali[sz]\w+|counter\w*|defang\w*|rul(?:e|es|ed) out|previously|allowed|was possible|could|might|responsibl[ey]|reported by|discovered by|contains?|includes?|including|vulnerable to)\b`)
 	// bump are the verbs and nouns of an update.
 	bump = near("now us|bump|upgrad|updat|dependenc|deps|pin|mov|switch|buil|rebas|base image|latest|new|version|vendor|downgrad", `\b(?:bump\w*|upgrad\w*|updat\w*|dependenc(?:y|ies)|deps|pin(?:s|ned)?|mov(?:e[sd]?|ing) to|switch(?:ed|es)? to|rebuil\w+|rebas\w+|base image|latest|newer version|new version of|patched version|vendor\w*|downgrad\w*|build(?:s|ing)? with|built with|now us(?:es|ing) (?:\S+ ){1,3}?v?\d\S*)\b`)
 	// feature is how a sentence begins that offers something.
@@ -164,11 +169,11 @@ var (
 	optional  = always(`\b(?:options?|optional|optionally|configurable|configur(?:e|ing|ation) (?:of|for)|flags?|settings?|parameters?|annotations?|env(?:ironment)? vars?|environment variables?|values?|support(?:s|ed|ing)? (?:for|of|to|the|running|using|setting)|allow(?:s|ing)? (?:the )?(?:users?|you|to|for|setting|configuring|specifying|custom\w*|overrid\w+|us(?:e|ing))|ability|toggle|opt-in|can (?:now )?be|you can|examples?)\b`)
 	protects  = always(`\b(?:protect\w*|prevent\w*|against|validat\w+|verif\w+|checks?|limit\w*|saniti[sz]\w+|escap\w+|hardening|harden\w*|restrict\w*|enforc\w*|requir\w*|missing|by default|encrypt\w*|mitigat\w+|reject\w*|fix\w*|throttl\w*|(?:counter-?)?measures?)\b`)
 	nothing   = always(`^[^a-z]*(?:none|nothing|n/?a|nil|no (?:\w+ ){0,3}(?:security|vulnerabilit\w+|cves?|changes?|updates?|fixes|issues|items)\b.*|nothing .*|not applicable|tbd|todo)[^a-z]*$`)
-	asideTalk = near("doc|readme|test|wording|typo|guide|ci|changelog|spelling|example", `^[^a-z]*`+scopes+`(?:docs?|documentation|document(?:s|ed|ing)?|readme|tests?|add(?:ed|s)? (?:\w+ ){0,3}(?:tests?|docs?|documentation)|(?:updated?|improved?|fix(?:ed)?|clarif\w+|correct\w*|rewrite|rewrote) (?:the )?(?:\w+ ){0,3}(?:docs?|documentation|readme|tests?|wording|typos?|guide)|ci|changelog)\b|\b(?:in|to|of) (?:the )?(?:\w+ )?(?:docs?|documentation|readme|changelog|tests?|test suite|ci)\b|\b(?:unit|regression|integration|e2e|fuzz) tests? (?:for|of)\b|\b(?:typos?|wording|spelling)\b|\b(?:improv|updat|fix|enhanc|correct|add|clarif|complet|extend)\w* (?:\S+ ){0,4}?(?:docs?|documentation|readme|guide|examples?)\b`)
+	asideTalk = near("release|doc|readme|test|wording|typo|guide|ci|changelog|spelling|example", `^[^a-z]*`+scopes+`(?:docs?|documentation|document(?:s|ed|ing)?|readme|tests?|add(?:ed|s)? (?:\w+ ){0,3}(?:tests?|docs?|documentation)|(?:updated?|improved?|fix(?:ed)?|clarif\w+|correct\w*|rewrite|rewrote) (?:the )?(?:\w+ ){0,3}(?:docs?|documentation|readme|tests?|wording|typos?|guide)|ci|changelog)\b|\b(?:in|to|of) (?:the )?(?:\w+ )?(?:docs?|documentation|readme|changelog|tests?|test suite|ci)\b|\b(?:unit|regression|integration|e2e|fuzz) tests? (?:for|of)\b|\b(?:typos?|wording|spelling)\b|\b(?:improv|updat|fix|enhanc|correct|add|clarif|complet|extend)\w* (?:\S+ ){0,4}?(?:docs?|documentation|readme|guide|examples?)\b|\b(?:correct|updat|fix|clarif|amend)\w* (?:\S+ ){0,4}?release[- ]notes\b`)
 	// advice speaks to the reader of what may be, or of how to report it.
-	advice = near("report|disclos|will be|to be|future|planned|bounty|if you|advised|recommend|suggest|should|consider|be aware|be careful", `\b(?:(?:to |please |how to |for )?report(?:ing)? (?:a |an |any |the |potential |possible )*(?:security|vulnerabilit)|disclos\w+ (?:policy|process|guidelines)|will be (?:fixed|addressed|patched|resolved)|to be (?:fixed|addressed) in|future (?:release|version)s?|is planned|bug bounty|if you (?:find|discover|think)|advised|(?:we|strongly|highly|is|are|be|it's|not) recommend(?:ed)?|recommend (?:that|to|using|you|setting)|recommendations?|we suggest|should (?:be )?(?:used?|consider|avoid)|consider (?:using|setting|enabling)|be aware|be careful)\b`)
-	// noWeakness says that there is none.
-	noWeakness = near("secur|vuln|cve|exploit|false|nosec", `\b(?:(?:no|without|zero|not an?|isn't an?|never an?|doesn't have|does not have|do not have) (?:\S+ ){0,3}?(?:security|vulnerabilit\w+|vulnerable|cves?|exploit\w*)|not (?:a |considered |deemed |believed |strictly |really |directly )*(?:security|exploitable|vulnerable)|non-security|false[- ]positives?|nosec|not security[- ]re\w+)\b`)
+	advice = near("arise|necessitate|report|disclos|will be|to be|future|planned|bounty|if you|advised|recommend|suggest|should|consider|be aware|be careful", `\b(?:(?:to |please |how to |for )?report(?:ing)? (?:a |an |any |the |potential |possible )*(?:security|vulnerabilit)|disclos\w+ (?:policy|process|guidelines)|will be (?:fixed|addressed|patched|resolved)|to be (?:fixed|addressed) in|future (?:release|version)s?|(?:may|might|could|should) (?:arise|necessitate)|is planned|bug bounty|if you (?:find|discover|think)|advised|(?:we|strongly|highly|is|are|be|it's|not) recommend(?:ed)?|recommend (?:that|to|using|you|setting)|recommendations?|we suggest|should (?:be )?(?:used?|consider|avoid)|consider (?:using|setting|enabling)|be aware|be careful)\b`)
+	// noWeakness says that there is none, or none any more.
+	noWeakness = near("already|secur|vuln|cve|exploit|false|nosec", `\b(?:(?:no|without|zero|not an?|isn't an?|never an?|doesn't have|does not have|do not have) (?:\S+ ){0,3}?(?:security|vulnerabilit\w+|vulnerable|cves?|exploit\w*)|not (?:a |considered |deemed |believed |strictly |really |directly )*(?:security|exploitable|vulnerable)|non-security|false[- ]positives?|nosec|not security[- ]re\w+|(?:was|were|is|are|has been|have been) already (?:\w+ )?(?:present|fixed|included|addressed|patched|resolved|part of|applied|mitigated))\b`)
 	// unaffected says that a weakness elsewhere is none here.
 	unaffected = near("affect|impact|vulnerable|exploitable|appl|concern|unexploit", `\b(?:(?:not|isn't|aren't|never|wasn't|weren't) (?:\w+ ){0,2}(?:affected|impacted|vulnerable|exploitable|applicable|concerned)|(?:does|do|did)(?: not|n't) (?:\w+ ){0,1}(?:affect|impact|apply|concern)|unaffected|unexploitable)\b`)
 	// silenced takes a finding for none.
@@ -182,27 +187,30 @@ var (
 var compounds = near("secur|vuln|cve|csrf|xsrf|xss|dos|stack|exploit|malware", `\b(?:`+
 	`(?:pod |container |app(?:lication)? |network |cloud |web |spring |agent |http |api |aws |kubernetes )*security[- ](?:contexts?|groups?|polic(?:y|ies)|teams?|realms?|settings?|options?|config\w*|docs?|documentation|sections?|scan\w*|headers?|schem[ae]s?|tokens?|keys?|managers?|modules?|providers?|profiles?|labels?|best[- ]practices?|audits?|contacts?|models?|features?|modes?|guides?|guidelines?|pages?|tabs?|plugins?|constraints?|standards?|admission|zones?|credentials?|domains?|descriptors?|layers?|class(?:es)?|filters?|assessments?|self-assessments?|insights?|centers?|hub|lakes?|levels?|posture|considerations?|monitoring|rules?|events?|objects?|apis?|blocks?|values?|parameters?|information|metadata|services?|tools?|tooling|protocols?|requirements?|annotations?|definitions?|capabilit(?:y|ies)|questions?|cameras?|overview|reports?|tests?|testing|check(?:s|ers?)?|advisories (?:page|feed|api|tab)|md|txt)`+
 	`|(?:transport(?: layer)?|layer|pod|network|row[- ]level|field[- ]level|column[- ]level|document[- ]level|strict[- ]transport|content|social|message|ws|windows|supply[- ]chain) security(?:[- ]polic(?:y|ies))?`+
-	`|(?:vulnerabilit(?:y|ies)|cves?|exploit|malware)[- ](?:scan\w*|reports?|reporting|databases?|db|management|check(?:s|er|ers|ing)?|alerts?|dashboards?|polic(?:y|ies)|detect\w+|assessments?|feeds?|data|filter\w*|lists?|listings?|pages?|views?|exports?|severit(?:y|ies)|search|summar(?:y|ies)|counts?|details?|information|allowlists?|whitelists?|sources?|providers?|records?|api|metrics?|exceptions?|reporter|tab|results?|submissions?|guidelines?|handling|programs?)`+
-	`|(?:scan|detect|check|report|list|search|display|show|count|quer|sort|filter|group|fetch|load|import|export|pars|render|track|manag)(?:s|y|e|ing|ting|ion|ies)? (?:for |of |all |the |images? for |known )*(?:vulnerabilit\w+|cves?)`+
-	`|(?:csrf|xsrf)[- ](?:tokens?|cookies?|keys?|secrets?|headers?|middleware|options?|settings?|expir\w+|fields?|forms?|domains?|names?|crumbs?|trusted|max age|error\w*)`+
+	`|(?:vulnerabilit(?:y|ies)|cves?|exploit|malware)[- ](?:scan\w*|reports?|reporting|databases?|db|management|check(?:s|er|ers|ing)?|alerts?|dashboards?|polic(?:y|ies)|detect\w+|assessments?|feeds?|data|filter\w*|lists?|listings?|pages?|views?|exports?|severit(?:y|ies)|search|summar(?:y|ies)|counts?|details?|information|allowlists?|whitelists?|sources?|providers?|records?|api|metrics?|exceptions?|reporter|tab|results?|submissions?|guidelines?|handling|programs?|findings?|analy[sz]\w+|correlat\w+|mirror\w*|match(?:es|ing)?|lookups?|identifiers?|ids?|alias(?:es)?|scores?|ratings?|badges?|trends?|notifications?|descriptions?|references?|audit\w*|entries|entry|catalogu?e?s?|intelligence|type|inspection)`+
+	`|(?:scan|detect|identif|check|report|list|search|display|show|count|quer|sort|filter|group|fetch|load|import|export|pars|render|track|manag|analy[sz]|correlat|match|ingest|mirror)(?:s|y|e|es|ed|ied|ing|ting|ion|ies|ication|ying)? (?:for |of |all |the |images? for |known )*(?:vulnerabilit\w+|cves?)`+
+	`|(?:csrf|xsrf)[- ](?:tokens?|cookies?|keys?|secrets?|headers?|middleware|options?|settings?|expir\w+|fields?|forms?|domains?|names?|crumbs?|trusted|max age|(?:check |validation )?(?:error|fail)\w*|code)`+
 	`|(?:x-)?xss-protection|(?:ddos|dos) (?:protection|plugin|module|profiles?|resources?|polic(?:y|ies))|ms-?dos|dos (?:lines?|line[- ]endings?|formats?|modes?|files?|paths?|style|partitions?|eol|boot|headers?|names?)`+
 	`|on stack overflow|stackoverflow|stack overflow (?:question|answer|post|tag)s?`+
 	`)\b`)
 
 // withoutCompounds is the prose with compounds blanked.
-func withoutCompounds(prose []byte) []byte {
-	if !compounds.possible(prose) {
-		return prose
+func withoutCompounds(prose []byte) []byte { return without(compounds, prose) }
+
+// without is a text with what a pattern finds blanked.
+func without(p pattern, text []byte) []byte {
+	if !p.possible(text) {
+		return text
 	}
-	found := compounds.FindAllIndex(prose, -1)
+	found := p.FindAllIndex(text, -1)
 	if found == nil {
-		return prose
+		return text
 	}
-	prose = bytes.Clone(prose)
+	text = bytes.Clone(text)
 	for _, m := range found {
 		for i := m[0]; i < m[1]; i++ {
-			prose[i] = blank
+			text[i] = blank
 		}
 	}
-	return prose
+	return text
 }

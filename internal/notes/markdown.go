@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"sort"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/yuin/goldmark"
 	"github.com/yuin/goldmark/ast"
@@ -79,6 +80,7 @@ func (r *reader) bounded(s string) []byte {
 	var b bytes.Buffer
 	b.Grow(len(s))
 	defined, links := 0, 0 // of the release; of the paragraph
+	var t title
 	for line := range strings.Lines(s) {
 		if len(line) > r.lim.Line {
 			line = line[:r.lim.Line] + "\n"
@@ -109,9 +111,50 @@ func (r *reader) bounded(s string) []byte {
 				}
 			}
 		}
+		if t.underlined(line) {
+			b.Truncate(t.at)
+			b.WriteString("#### " + t.words)
+			line = "\n"
+		}
+		t.next(line, b.Len())
 		b.WriteString(line)
 	}
 	return b.Bytes()
+}
+
+// title is what may be the title of a section of reStructuredText: a line alone,
+// with a line of one mark below. Markdown takes one of ~ for the fence of code,
+// and would lose what is below.
+type title struct {
+	words string // the line before, with its end; "" for one that is no title
+	at    int    // where it begins in the text
+	empty bool   // the line before is empty, or there is none
+	begun bool
+	fence string // of the code that the lines are in
+}
+
+// underlined says that a line is what stands below the title.
+func (t *title) underlined(line string) bool {
+	line = strings.TrimRight(line, " \t\r\n")
+	return t.fence == "" && t.words != "" && len(line) >= 3 && strings.IndexByte("~^\"+*.'#", line[0]) >= 0 &&
+		strings.Trim(line, line[:1]) == "" && len(line) >= utf8.RuneCountInString(strings.TrimSpace(t.words))
+}
+
+// next takes a line, which begins at an offset.
+func (t *title) next(line string, at int) {
+	said := strings.TrimSpace(line)
+	alone := t.empty || !t.begun
+	t.begun, t.empty, t.words, t.at = true, said == "", "", at
+	switch mark := said[:min(3, len(said))]; {
+	case t.fence != "":
+		if mark == t.fence {
+			t.fence = ""
+		}
+	case mark == "```" || mark == "~~~":
+		t.fence = mark
+	case alone && said != "" && line[0] != ' ' && line[0] != '\t' && line[0] != '#' && line[0] != '>' && line[0] != '|' && bulletMark(line) == 0:
+		t.words = line
+	}
 }
 
 // The parser's work grows with the square of the link definitions of a text,
@@ -170,6 +213,11 @@ func (d *document) blocks(parent ast.Node, s *scope) {
 			c, ok := d.label(n, u)
 			if ok {
 				s.set(7, c)
+			} else if of, ok := fields(u); ok {
+				s.set(7, of)
+				if u.prose[0] == '.' || u.prose[0] == ':' {
+					continue // the fields alone
+				}
 			} else if n.PreviousSibling() == nil && n.NextSibling() != nil && parent.Kind() == ast.KindListItem {
 				c = classOf(u) // what item has set
 			}
@@ -210,6 +258,25 @@ func (d *document) blocks(parent ast.Node, s *scope) {
 			}
 		}
 	}
+}
+
+// about is a field of reStructuredText that says what the entry below is about.
+var about = regexp.MustCompile(`(?:^| ):(?:tags?|type|kind|category): ([^:]+)`)
+
+// fields is the class that the fields above an entry give it.
+func fields(u *unit) (class, bool) {
+	if !bytes.Contains(u.prose, []byte(": ")) {
+		return 0, false
+	}
+	m := about.FindSubmatch(u.prose)
+	if m == nil {
+		return 0, false
+	}
+	var c class
+	for name := range bytes.SplitSeq(m[1], []byte(",")) {
+		c |= classOf(&unit{prose: name})
+	}
+	return c, true
 }
 
 // item reads a list item. One that only has a heading's words, with a list

@@ -6,9 +6,9 @@
 // A text is split into releases (package upstream), a release into statements:
 // list items, paragraphs, rows of tables, sentences (markdown.go, sentence.go).
 // A statement is judged by what it says, by the heading above it and by the tag
-// in front of it (judge.go, hardening.go, operator.go). Code, addresses, paths
-// and names are no prose: a word in them says nothing, an identifier of an
-// advisory in them still counts.
+// in front of it (judge.go, weakness.go, hardening.go, guards.go, operator.go).
+// Code, addresses, paths and names are no prose: a word in them says nothing, an
+// identifier of an advisory in them still counts.
 //
 // What always holds:
 //
@@ -67,7 +67,7 @@ type Hint struct {
 	// Security says that the hint alone speaks for a release that repairs a
 	// vulnerability, takes a dependency for one, or makes a default safer.
 	Security bool     `json:"security"`
-	IDs      []string `json:"ids,omitempty"` // CVE, GHSA, GO, in the order of the text
+	IDs      []string `json:"ids,omitempty"` // CVE, GHSA, GO and those of others (judge.go), in the order of the text
 	// What moved, for image-moved, dependency-bump and dependency-fix. Old is ""
 	// where the text does not say it.
 	Name string `json:"name,omitempty"`

@@ -17,7 +17,7 @@ func patterns() map[string]pattern {
 		"attack": attack, "stranger": stranger, "remedy": remedy, "memory": memory, "fixed": fixed,
 		"bump": bump, "aside": asideTalk, "advice": advice, "no weakness": noWeakness, "unaffected": unaffected, "silenced": silenced,
 		"aftermath": aftermath, "compounds": compounds, "by default": byDefault, "as default": asDefault,
-		"action": action, "removed": removed, "ageing": ageing, "grows": grows, "known": known, "image": aImage,
+		"action": action, "removed": removed, "ageing": ageing, "grows": grows, "known": known, "image": aImage, "tame": tame, "broken": broken, "hinders": hinders,
 	}
 	for i, p := range weaknesses {
 		all["weakness "+string(rune('a'+i))] = p
@@ -25,12 +25,18 @@ func patterns() map[string]pattern {
 	for i, r := range safer {
 		all["safer "+string(rune('a'+i))] = r.words
 	}
+	for i, r := range guards {
+		all["guard "+string(rune('a'+i))] = r.words
+	}
 	return all
 }
 
 // What a pattern finds, it finds with its words looked for first.
 func TestPatternsLoseNothing(t *testing.T) {
 	texts := append(append([]string{}, speaks...), silent...)
+	for _, k := range sayings {
+		texts = append(append(texts, k.speaks...), k.silent...)
+	}
 	all := patterns()
 	check := func(text []byte) {
 		text = bytes.ToLower(text)

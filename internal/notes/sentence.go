@@ -80,7 +80,7 @@ func (d *document) label(n ast.Node, u *unit) (class, bool) {
 
 // tags are what stands in front of a statement: "[SECURITY]", "security:",
 // "fix(security)!:", "BREAKING:". The first group is what the tag says.
-var tags = regexp.MustCompile(`^[^a-z0-9]*(?:(?:pr |gh)?#?\d+[\])]*:? *)?[^a-z0-9]*((?:[a-z]+(?: (?:fix|fixes|fixed|update|changes?|advisory|issue|patch))?)(?:\([^()]{0,40}\))?!?)[\])*]*(?::| [-\x{2013}\x{2014}] |\])`)
+var tags = regexp.MustCompile(`^[^a-z0-9]*(?:(?:pr |gh)?#?\d+[\])]*:? *)?[^a-z0-9]*((?:[a-z]+(?:(?:[/,] ?[a-z]+){1,3}| (?:fix|fixes|fixed|update|changes?|advisory|issue|patch))?)(?:\([^()]{0,40}\))?!?)[\])*]*(?::| [-\x{2013}\x{2014}] |\])`)
 
 // conventional are the types of Conventional Commits, and what changelogs make
 // of them.
@@ -108,7 +108,9 @@ func tag(prose []byte) (class, int) {
 		word = word[:len(word)-1]
 	}
 	kind, about, _ := strings.Cut(strings.TrimSuffix(word, ")"), "(")
-	c |= conventional[strings.TrimSpace(kind)]
+	for part := range strings.FieldsFuncSeq(kind, func(r rune) bool { return r == '/' || r == ',' }) {
+		c |= conventional[strings.TrimSpace(part)]
+	}
 	for part := range strings.FieldsFuncSeq(about, func(r rune) bool { return r < 'a' || r > 'z' }) {
 		switch {
 		case part == "deps" || part == "dependencies":
@@ -131,6 +133,7 @@ var noProse = []struct {
 }{
 	{"://", regexp.MustCompile(`[a-z][a-z0-9+.-]*://[^\s<>()\[\]"']+`), blankURL},
 	{"www.", regexp.MustCompile(`\bwww\.[^\s<>()\[\]"']+`), blankURL},
+	{":\x01", regexp.MustCompile(`:[a-z][\w+-]*:\x01`), blank}, // a role of reStructuredText
 	{"@", regexp.MustCompile(`@[a-z0-9][\w/-]*`), blank},
 	{"--", regexp.MustCompile(`--[a-z][\w-]*(?:=\S+)?`), blank},
 	{"/", regexp.MustCompile(`(?:^|[\s("'])\.{0,2}/[\w.*-][\w./*-]*|[\w.~-]+/[\w.-]+/[\w./-]*`), blank},

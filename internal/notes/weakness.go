@@ -4,7 +4,7 @@ package notes
 // the parts.
 const (
 	few    = `(?:[^\s.,;:]+ ){0,3}`
-	secret = `(?:secrets?|passwords?|passphrases?|credentials?|(?:api|private|secret|access|signing|encryption|session)[- ]?(?:keys?|tokens?)|tokens?|sensitive (?:\w+ )?(?:data|information|info|values?|config\w*|content|details|headers?|fields?)|personal data|auth-pass|cookies?|connection strings?|authorization headers?|private data|confidential \w+)`
+	secret = `(?:secrets?|passwords?|passphrases?|credentials?|(?:api|private|secret|access|refresh|bearer|signing|encryption|session)[-_ ]?(?:keys?|tokens?)|tokens?|sensitive (?:\w+ )?(?:data|information|info|values?|config\w*|state|content|details|headers?|fields?)|personal data|auth-pass|cookies?|connection strings?|(?:proxy-)?authorization headers?|private data|confidential \w+)`
 	access = `(?:authentication|authorization|authorisation|authn|authz|auth|access[- ]controls?|access|permissions?|acls?|rbac|security|sandbox\w*|validation|verification|restrictions?|checks?|polic(?:y|ies)|2fa|mfa|totp|otp|login|allow-?lists?|white-?lists?|block-?lists?|black-?lists?|protections?|signatures?|csp|same-?origin|isolation|namespace|policy|rate[- ]limit\w*|password|filters?)`
 )
 
@@ -15,17 +15,28 @@ var weaknesses = []pattern{
 	near("secur", `\b(?:security[- ](?:\w+ )?(?:issues?|bugs?|flaws?|holes?|problems?|weakness(?:es)?|risks?|concerns?|defects?|breach(?:es)?|loopholes?|regressions?|leaks?|gaps?|threats?|findings?|alerts?|warnings?|incidents?|implications?|impact|exploits?|vulnerabilit\w+))\b`),
 	near("xss|cross-site|cross site|csrf|xsrf|ssrf|server-side|server side|rce|xxe|idor|redos|zip|bomb|laugh|expansion", `\b(?:xss|cross[- ]site[- ]script\w*|csrf|xsrf|cross[- ]site[- ]request[- ]forger\w+|ssrf|server[- ]side[- ]request[- ]forger\w+|rce|xxe|idor|redos|zip[- ]?slip|zip bombs?|decompression bombs?|billion laughs|entity expansion)\b`),
 	near("remote |arbitrary", `\b(?:(?:remote|arbitrary) (?:code|command|script|shell|javascript|sql)(?: |-)?(?:execution|injection)?|arbitrary files?)\b`),
-	near("injection", `\b(?:(?:sql|nosql|ldap|code|command|shell|os command|header|crlf|template|log|logs|argument|html|script|xml|xpath|css|csv|formula|parameter|prompt|expression|email|host header|javascript|object|newline|response) injections?)\b`),
+	near("injection", `\b(?:(?:sql|nosql|ldap|code|command|shell|os command|headers?|crlf|template|log|logs|argument|html|script|xml|xpath|css|csv|formula|parameter|options?|flag|matcher|prompt|expression|email|host header|javascript|object|newline|response) injections?)\b`),
 	near("travers|redirect", `\b(?:(?:path|directory)[- ]traversals?|travers\w+ (?:attack|vuln\w*)|open[- ]redirect(?:s|ion|ions|or)?)\b`),
 	near("escalat|elevation", `\b(?:privileges?[- ]escalations?|escalat\w+ (?:of )?(?:\w+ )?(?:privileges?|permissions?|rights)|elevation of privileges?)\b`),
 	near("bypass|escape|breakout", `\b(?:`+access+`[- ]bypass(?:es|ing|ed)?|bypass(?:es|ed|ing)? `+few+access+`|(?:sandbox|container|jail|chroot|vm) (?:escapes?|breakouts?))\b`),
 	near("smuggl|splitting", `\b(?:(?:request|response|header|http)[- ](?:smuggling|splitting)|(?:cookie|session|command|smtp)[- ]smuggling)\b`),
 	near("denial|dos|exhaust|complexity|backtrack|flood|rapid reset", `\b(?:denials?[- ]of[- ]service|d?dos(?:-| )?(?:attacks?|vectors?|vulnerab\w*)?|resource exhaustion|memory exhaustion|cpu exhaustion|algorithmic complexity|catastrophic backtracking|hash[- ]?(?:flood\w*|dos)|rapid reset)\b`),
-	near("overflow|overrun|overwrit|over-writ|over-read|overread|bounds writ|bound writ", `\b(?:(?:buffer|heap|stack[- ](?:based|buffer))(?:[- ](?:based|buffer))*[- ]?(?:overflows?|overruns?|over-?writes?)|buffer over-?reads?|out[- ]of[- ]bounds? writes?)\b`),
+	near("overflow|overrun|overwrit|over-writ|over-read|overread|bounds writ|bound writ", `\b(?:(?:buffer|heap|stack[- ](?:based|buffer))(?:[- ](?:based|buffer|read|write))*[- ]?(?:overflows?|overruns?|over-?writes?)|buffer over-?reads?|out[- ]of[- ]bounds? writes?)\b`),
 	near("timing|side-ch|side ch|padding|attack|man-in|man in|rebind", `\b(?:timing (?:attacks?|side[- ]channels?|leaks?|oracles?)|side[- ]channels?(?: attacks?)?|padding oracles?|(?:bleichenbacher|downgrade|replay|brute[- ]?force|dictionary|spoof\w*|phishing|mitm|man[- ]in[- ]the[- ]middle|injection|traversal|rebinding|amplification|flood\w*|collision|confusion) attacks?|man[- ]in[- ]the[- ]middle|dns rebinding)\b`),
-	near("disclos|expos|leak", `\b(?:(?:information|info|data|memory|path|file|source(?: code)?|`+secret+`) (?:disclosures?|exposures?)|(?:information|data|`+secret+`) leak(?:s|age|ing|ed)?|leak\w* (?:of )?`+few+secret+`|expos(?:e[sd]?|ing|ure of) `+few+`(?:passwords?|credentials?|private keys?|sensitive \w+|secrets))\b`),
+	near("disclos|expos|leak", `\b(?:(?:information|info|data|memory|path|file|source(?: code)?|`+secret+`) (?:disclosures?|exposures?)|(?:information|data|referr?er|`+secret+`) leak(?:s|age|ing|ed)?|leak\w* (?:of )?`+few+secret+`|expos(?:e[sd]?|ing|ure of) `+few+`(?:passwords?|credentials?|private keys?|sensitive \w+|secrets))\b`),
 	near("fixation|hijack|clickjack|poison|pollution|takeover|enumerat|deseriali|improper|insufficient|missing|forg|spoof", `\b(?:session (?:fixation|hijack\w*)|clickjack\w*|(?:cache|dns|web cache) poison\w*|prototype pollution|(?:account|subdomain) takeovers?|user(?:name)? enumeration|(?:insecure|unsafe|untrusted) deseriali[sz]ation|improper (?:access|auth\w*|validation|certificate|input)\w*|insufficient (?:access|auth\w*|validation|entropy|verification)|missing (?:authori[sz]ation|authentication|access control|permission) checks?|signature forger\w+|forge[ds]?|spoof(?:ed|ing|s|able)?)\b`),
 	near("revoked|expired|deleted|disabled|blocked|deactivated", `\b(?:revoked|expired|deleted|disabled|blocked|deactivated) (?:\w+ ){0,2}?(?:tokens?|users?|keys?|certificates?|accounts?|sessions?|credentials?)\b.{0,60}\b(?:still|continued?|remain\w*|can|could) (?:\w+ ){0,2}?(?:accepted|allowed|valid|work\w*|us(?:e|ed|able)|access\w*|log ?in|authenticate\w*|active|perform)\b`),
+	// the names of vulnerabilities that everybody knows
+	near("heartbleed|poodle|logjam|shellshock|log4shell|terrapin|sweet32|spectre|meltdown|toctou|tabnabbing|mass assignment|mass-assignment", `\b(?:heartbleed|poodle|logjam|shellshock|log4shell|terrapin|sweet32|spectre|meltdown|toctou|tabnabbing|mass[- ]assignment)\b`),
+	// who could do what they should not, and with what
+	near("without|should|have|own|not|lack|other|another|different|any ", `\b(?:allowed|allowing|could) (?:\S+ ){0,12}?without (?:\S+ ){0,4}?(?:permissions?|authori[sz]ation|authenti\w+|privileges?|credentials)\b|\b(?:users?|members?|guests?|clients?|anyone|anybody|everyone|tenants?|accounts?|visitors?|moderators?|editors?|viewers?|callers?|admins?|attackers?|peers?) (?:\w+ ){0,3}?(?:could|can|can't|were able to|was able to|able to|allowed to|to|from) (?:still |also )?(?:see(?:ing)?|view(?:ing)?|read(?:ing)?|access(?:ing)?|list(?:ing)?|edit(?:ing)?|modify(?:ing)?|delet(?:e|ing)|chang(?:e|ing)|creat(?:e|ing)|updat(?:e|ing)|download(?:ing)?|join(?:ing)?|impersonat(?:e|ing)|log ?in|perform(?:ing)?|execut(?:e|ing)|subscrib(?:e|ing)|writ(?:e|ing)) (?:\S+ ){0,6}?(?:(?:they|he|it) (?:should(?:n't| not)|(?:do|did|does)(?: not|n't) (?:have|own)|(?:are|were|is|was) not|lack|have no)|(?:from|of|in|to|belonging to|owned by) (?:other|another|different|any) (?:users?|tenants?|accounts?|projects?|namespaces?|org\w*|customers?|teams?|workspaces?|rooms?|channels?))`),
+	// a peer that stops the whole by what it sends
+	near("remote", `\bremote(?:ly)?[- ](?:\w+ )?(?:crash(?:es)?|panics?|shutdown|memory exhaustion)\b|\bcrash\w* (?:\S+ ){0,4}?(?:by|from) (?:a |any )?remote (?:\w+ )?(?:users?|clients?|peers?|hosts?|servers?|attackers?)`),
+	near("outside", `\b(?:symlinks?|symbolic links?|hard ?links?|links?|paths?|files?|archives?|entries|members) (?:\S+ ){0,5}?outside (?:of )?(?:\S+ ){0,4}?(?:director\w+|folder|root|archive|tree|sandbox|container|destination|target|distribution|prefix)\b`),
+	near("insecure|predictable|guessable", `\binsecure (?:\w+ ){0,4}?(?:use|usage|temp\w*|random\w*|direct object|permissions?|file|handling|creation|storage|deseriali\w+|redirects?|fallback)\b|\b(?:predictable|guessable) (?:\w+ ){0,2}?(?:file\w*|ids?|identifiers?|tokens?|sessions?|passwords?|random\w*|names?|values?|keys?|numbers?|ports?|urls?)\b`),
+	near("leak|expos|reveal", `\b(?:leak|expos|reveal)\w* (?:of )?`+few+`(?:(?:full|local|internal|absolute|file ?system) (?:\w+ )?paths?|internal (?:ip )?(?:addresses|details|state|information|errors?|headers?)|user ?names?|e-?mail addresses)\b`),
+	// secrets that others could see
+	near("logged|printed|exposed|leaked|disclosed|revealed|visible|plain", `\b`+secret+` (?:\S+ ){0,4}?(?:was|were|being|is|are|getting|got|would be|could be|be) (?:\w+ )?(?:logged|printed|exposed|leaked|disclosed|revealed|visible|(?:stored|saved|sent|shown|written) (?:in|as) (?:plain|clear)[- ]?(?:text)?)\b`),
 	near("exploit|cve", `\b(?:exploit(?:s|ed|able|ing|ation)?|cves?)\b`),
 	// secrets where they do not belong
 	near("log|text|stdout|error|url", `\b`+secret+` `+few+`(?:in|to|into|from) (?:the |plain ?|clear ?)*(?:logs?|text|log files?|logging|stdout|error messages?|urls?)\b`),
@@ -38,7 +49,8 @@ var attack = near("attack|malicious|adversar|crafted", `\b(?:attackers?|maliciou
 // stranger is somebody who should not be able to. It is ordinary in notes, and
 // a weakness only where it says what could be done.
 var (
-	stranger = near("unauth|unpriv|untrusted|low-priv|non-admin|read-only|other", `\b(?:unauthenticated|unauthori[sz]ed|unprivileged|untrusted|low-privileged|non-admin|read-only|other) (?:remote )?(?:users?|clients?|access|callers?|parties|party|actors?|members?|requests?|peers?|tenants?|accounts?)\b`)
+	stranger = near("unauth|unpriv|untrusted|low-priv|non-|read-only|other|rogue|hostile", `\b(?:unauthenticated|unauthori[sz]ed|unprivileged|untrusted|low-privileged|non-(?:admin|root|privileged|members?)|read-only|other|rogue|hostile) (?:remote |local )?(?:users?|clients?|access|callers?|parties|party|actors?|members?|requests?|peers?|tenants?|accounts?)\b|\b(?:unauthori[sz]ed|unprivileged|untrusted|non-(?:root|privileged)|rogue|hostile) (?:process(?:es)?|programs?|containers?|pods?|websites?|servers?|nodes?|sites?|hosts?|code|scripts?|content)\b`)
+	hinders  = near("prevent", `\b(?:that|which|bugs?|issues?|regressions?|errors?|problems?) (?:\w+ ){0,2}?prevent(?:ed|s|ing)?\b`) // is the fault, not the repair
 	did      = always(`\b(?:could|was able to|were able to|being able to|allow(?:s|ed|ing)|might|let|prevent\w*|possible)\b`)
 )
 
@@ -56,7 +68,7 @@ var routine = always(`\b(?:automatic(?:ally)?|unattended|notif\w+|schedule\w*|su
 var memory = near("free|uaf|bound|oob|corrupt|flow|invalid|uninit|read", `\b(?:use[- ]after[- ]free|uaf|double[- ]free|out[- ]of[- ]bounds?|oob|memory corruption|corrupt\w* memory|(?:integer|arithmetic|numeric) (?:over|under)flows?|invalid (?:memory )?(?:read|write|access)s?|uninitiali[sz]ed (?:memory|read)s?|over-?reads?)\b`)
 
 // opening is a title that names the weakness alone: "Possible XSS in search".
-var opening = always(`^[^a-z]*` + scopes + `(?:(?:an?|the|some|several|multiple|various|possible|potential|stored|reflected|persistent|dom|blind|unauthenticated|authenticated|critical|high|medium|moderate|low|severity|minor|major|serious|severe|remote|local|two|three|four|another|missing|in|on|issue|issues|bug|with|where)[ -]+){0,4}$`)
+var opening = always(`^[^a-z]*` + scopes + `(?:(?:an?|the|some|several|multiple|various|possible|potential|stored|reflected|persistent|dom|blind|unauthenticated|authenticated|critical|high|medium|moderate|low|severity|minor|major|serious|severe|remote|local|two|three|four|another|anti|missing|in|on|issue|issues|bug|with|where)[ -]+){0,4}$`)
 
 // security finds the hint of a sentence that speaks for a repair, an update for
 // one, or a safer default: one at most, the strongest. Identifiers that a
@@ -103,7 +115,9 @@ func (d *document) found(s *statement, rule string, at int, security bool, ids [
 // tests, of what is still open, of how to report, or of no weakness at all.
 func (s *statement) speaks() bool {
 	switch {
-	case s.class&(classAside|classKnown) != 0, s.has(asideTalk), s.has(advice), s.has(noWeakness):
+	case s.class&(classAside|classKnown) != 0, s.has(asideTalk), s.has(noWeakness):
+		return false
+	case s.has(advice) && s.tagged&classRepairs == 0:
 		return false
 	case s.has(silenced) && !s.has(bump):
 		return false
@@ -147,7 +161,7 @@ func (s *statement) weak() (string, int) {
 		return kind, s.body + remedied[0]
 	case attacked != nil && guards && !asks && (repaired || could.Match(prose)):
 		return kind, attacked[0]
-	case strange != nil && !offers && repaired && did.Match(prose) && !s.has(optional):
+	case strange != nil && !offers && repaired && did.Match(prose) && !hinders.Match(prose) && !s.has(optional):
 		return kind, strange[0]
 	case named != nil && guards && !asks && (repaired || opening.Match(prose[s.body:max(s.body, named[0])])):
 		return kind, named[0]

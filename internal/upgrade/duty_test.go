@@ -243,7 +243,7 @@ func TestOverride(t *testing.T) {
 	for range 2 { // and again from the shelf
 		r := w.plan("prod/data/other").Remedies
 		if len(r) != 1 || r[0].Values != "image:\n  tag: \"6.2.9\"\n" || !strings.Contains(r[0].Verified, "a rendering shows that these values choose it") ||
-			!strings.HasPrefix(r[0].Text, "Override the image docker.io/bitnami/redis to version 6.2.9: 0 of its 2") {
+			!strings.HasPrefix(r[0].Text, "Set docker.io/bitnami/redis to version 6.2.9: 0 of its 2") {
 			t.Fatalf("%+v", r)
 		}
 		w.now = w.now.Add(time.Minute)

@@ -431,7 +431,7 @@ func (is *state) override(j *judged, image string, findings []*Finding) Remedy {
 	}
 	r.Target = retag(image, best)
 	name, _, _ := manifest.ImageName(image)
-	r.Text = fmt.Sprintf("Override the image %s to version %s: %d of its %d open advisories remain.", name, best, left, len(before.Open)) + other
+	r.Text = fmt.Sprintf("Set %s to version %s: %d of its %d open advisories remain.", name, best, left, len(before.Open)) + other
 	r.Verified = "looked up in the same snapshots"
 	if chosen := j.choices[image]; len(chosen) > 0 {
 		r.Values = valuesOf(chosen, image, best)

@@ -496,7 +496,7 @@ func (f *fakeJudge) samplePlans(xcom, lua upgrade.Finding) {
 			Deployment: "staging-eu/data/airflow", Chart: "airflow", From: "8.9.0", Digest: digestOf("plan 2"), Made: now.Add(-time.Hour), Inputs: f.inputs, Action: upgrade.ActRemedy,
 			Text: "No fixed chart exists: 2 findings are open, and no known version of airflow closes what is due.", Open: 2, Deadline: lua.Decision.Deadline, SetBy: lua.Key, Due: lua.Decision.Deadline, Tests: "smoke",
 			Remedies: []upgrade.Remedy{
-				{Kind: "override-image", Text: "Override the image to version 6.0.17: 0 of its 1 open advisories remain.", For: []string{lua.Key}, Image: "bitnami/redis:6.0.16", Target: "bitnami/redis:6.0.17", Values: "redis:\n  image:\n    tag: \"6.0.17\"\n", Verified: "looked up in the same snapshots; whether the tag was published was not checked"},
+				{Kind: "override-image", Text: "Set bitnami/redis to version 6.0.17: 0 of its 1 open advisories remain.", For: []string{lua.Key}, Image: "bitnami/redis:6.0.16", Target: "bitnami/redis:6.0.17", Values: "redis:\n  image:\n    tag: \"6.0.17\"\n", Verified: "looked up in the same snapshots; whether the tag was published was not checked"},
 				{Kind: "mitigate", Text: "Disable Lua.", For: []string{lua.Key}, Verified: "this is the advisory's own text; nothing of it was checked"},
 				{Kind: "move-away", Text: "No version is known that fixes 1 finding.", For: []string{"x"}}, {Kind: "map-image", Text: "Nobody knows what is open in git-sync:v3.6.9.", For: []string{"git-sync:v3.6.9"}},
 			},

@@ -1,0 +1,60 @@
+package notes
+
+// saferRule finds the words of a change that makes things safer.
+type saferRule struct {
+	words  pattern
+	code   bool // identifiers count: the words are looked for in code too
+	always bool // a condition is no objection
+	fault  bool // the words are of a fault: that something did not work is no objection
+}
+
+// Who somebody is, what belongs to him, and where things can be read that were
+// not meant for it.
+const (
+	rights  = `(?:permissions?|ownership|authori[sz]ation|access (?:rights|control)|roles|privileges?|scopes?|acls?)`
+	proof   = `(?:(?:ssl |tls |server |client |peer |x\.?509 |ssh |host )*(?:certificates?|certs?|host ?names?|host keys?)|signatures?|origins?|issuers?|audiences?|nonces?)`
+	visible = `(?:logs?|logging|log (?:files?|output|lines?|messages?|entries)|output|debug|responses?|errors?|error messages?|dumps?|metrics|traces?|stdout|console|urls?|ui|api|pages?|exceptions?|diagnostics|bundles?|exports?)`
+	gate    = `(?:authenti\w+|authori[sz]ation|access[- ]controls?|permissions?|acls?|rbac|m?tls|(?:client )?certificates?|signatures?|(?:allow|deny|block|white|black)[- ]?lists?|ip restrictions?|2fa|mfa|sandbox\w*)`
+)
+
+// guards are changes of what is checked, refused, revoked and shown. They need
+// no default: to do them at all is safer than before.
+var guards = []saferRule{
+	// what must be right before something is done
+	{fault: true, always: true, words: near("check|verif|validat", `\b(?:add(?:s|ed|ing)?|appl(?:y|ies|ied)|missing|enforc\w+|stricter) (?:\S+ ){0,3}?(?:permissions?|authori[sz]ation|scopes?|ownership|access|acl|rbac|privileges?|origin|signature|referr?er) (?:\w+ )?(?:checks?|verification|validation)\b|\b(?:verif(?:y|ies|ied)|validat(?:e[sd]?|ing)|check(?:s|ed)?) (?:that )?(?:the |user |all |necessary )*(?:roles and )?`+rights+` (?:\S+ ){0,3}?(?:when|before|for|while)\b|\b(?:now|properly|correctly|always) (?:\w+ )?(?:verif(?:y|ies|ied)|validat(?:es?|ed|ing)|checks?) (?:that )?(?:the )?(?:\w+ ){0,2}?`+proof+`\b|\b`+proof+` (?:is|are) (?:now |always |properly |correctly )+(?:verified|validated|checked)\b`)},
+	// a check that did not happen
+	{fault: true, always: true, words: near("bypass|ignored|skipped|circumvent|enforced|checked|verified|validated|honored|honoured|applied", `\b`+gate+` (?:checks? |verification |validation |rules? |restrictions? )?(?:was|were|being|could be|can be) (?:\w+ ){0,2}?(?:bypassed|circumvented|skipped|ignored)\b|\b(?:verification|validation|`+gate+`) (?:is|are) (?:\w+ )?(?:bypassed|circumvented)\b|\b`+gate+` (?:\S+ ){0,3}?(?:was|were|is|are|being)(?: not|n't) (?:\w+ ){0,2}?(?:enforced|checked|verified|validated|honou?red|applied)\b`)},
+	// who is turned away
+	{fault: true, always: true, code: true, words: near("access", `\b(?:prevent\w*|den(?:y|ies|ied)|disallow\w*|forbid\w*|block(?:s|ed|ing)?|reject\w*|refus\w*|restrict\w*|stop(?:s|ped)?) (?:\S+ ){0,6}?(?:from |to )?access(?:ing)? (?:to )?(?:the |an? |any )?(?:\S+ ){0,1}?(?:admin\w*|internal (?:endpoints?|services?|networks?|addresses|hosts?|apis?|ips?|urls?|resources?)|management|private|protected|restricted|sensitive|metadata|debug\w*|other|loopback)\b`)},
+	{fault: true, always: true, words: near("without|lacking|missing|with invalid|with an invalid|unsigned|unauthenticated|untrusted|expired", `\b(?:reject\w*|refus\w*|den(?:y|ies|ied)|disallow\w*|forbid\w*) (?:\S+ ){0,3}?(?:(?:without|lacking|missing|with (?:an? )?(?:invalid|bad|wrong|expired|untrusted)) (?:an? |the |any )?(?:valid |trusted |client |proper )*(?:certificates?|tokens?|signatures?|authenti\w+|credentials?|passwords?|origin)|(?:unsigned|unauthenticated|untrusted|expired) (?:\w+ ){0,2}?(?:requests?|connections?|certificates?|tokens?|users?|clients?|peers?|images?|packages?|messages?))\b`)},
+	{always: true, words: near("only |restrict|limit|visible|accessible|readable|shown|available|returned", `\bonly (?:\S+ ){0,2}?(?:authenticated|authori[sz]ed|admin\w*|privileged|logged[- ]in|owners?|members|trusted) (?:\w+ ){0,2}?(?:can|may|are able|have access|are allowed|is allowed)\b|\b(?:restrict|limit)\w* (?:\S+ ){0,6}?to (?:only )?(?:authenticated|authori[sz]ed|admin\w*|privileged|logged[- ]in|owners?|members|trusted)(?: users?| clients?| accounts?)?\b|\b(?:no longer|not|n't) (?:be )?(?:visible|accessible|readable|shown|available|returned) (?:\w+ )?(?:to|by|for) (?:the )?(?:unauth\w+|anonymous|guests?|non-\w+|other users|others|everyone|everybody|the public|public)\b`)},
+	// what is no longer trusted
+	{always: true, words: near("trust", `\b(?:no longer|do(?:es)?(?: not|n't)|never|stop(?:s|ped)?|not) (?:\w+ )?trust(?:s|ed|ing)? (?:\S+ ){0,4}?(?:headers?|inputs?|x-forwarded\S*|clients?|prox(?:y|ies)|data|certificates?|cas?|roots?|peers?|addresses|forwarded\S*)\b|\b(?:remov\w+|distrust\w*|drop\w*) (?:\S+ ){0,4}?(?:untrusted|distrusted|compromised) (?:\w+ )?(?:certificates?|cas?|roots?|keys?)\b`)},
+	{fault: true, always: true, code: true, words: near("csrf|xsrf|forgery", `\bmissing (?:\w+ )?(?:csrf|xsrf|anti-?forgery) (?:tokens?|checks?|protections?|validation)\b`)},
+	// what ends with the right to it
+	{fault: true, always: true, words: near("session|token|cookie|login", `\b(?:sessions?|(?:\w+ )?tokens?|cookies|logins?) (?:are |is |get |will be |being |now |always |automatically )*(?:revoked|invalidated|cleared|terminated|destroyed|expired|logged out|rotated|regenerated) (?:\S+ ){0,3}?(?:when|after|on|upon|if|once) (?:\S+ ){0,5}?(?:passwords?|secrets?|permissions?|roles?|users?|accounts?|log ?out|log ?in|credentials?|e-?mails?|2fa|mfa)\b|\b(?:revok|invalidat|terminat|expir|clear|destroy|regenerat|rotat)\w* (?:of )?(?:\S+ ){0,4}?(?:sessions?|tokens?|cookies|session ids?) (?:\S+ ){0,3}?(?:when|after|on|upon|if|once) (?:\S+ ){0,4}?(?:passwords?|secrets?|permissions?|roles?|users?|accounts?|log ?out|log ?in|credentials?|e-?mails?|2fa|mfa)\b`)},
+	// secrets that are shown no more
+	{fault: true, always: true, code: true, words: near("strip|remov|redact|mask|hid|omit|filter|scrub|obfuscat|exclud|longer|from being|not ", `\b`+`\w*`+secret+` (?:\S+ ){0,2}?(?:is|are|now|being|properly|get) (?:\w+ ){0,3}?(?:redacted|masked|scrubbed|obfuscated|no longer (?:\w+ )?(?:logged|printed|exposed|leaked|displayed|visible|sent|returned|written)|not (?:logged|printed|exposed|leaked))\b|\b`+secret+` (?:\S+ ){0,3}?(?:stripped|removed|hidden|omitted|filtered|excluded) (?:out )?(?:of|from|in) (?:\S+ ){0,3}?`+visible+`\b|\b(?:keeps?|prevent\w*|stop\w*|avoid\w*) (?:\S+ ){0,3}?`+secret+` (?:\S+ ){0,3}?(?:from )?being (?:logged|printed|displayed|leaked|exposed|written|sent|shown|stored|included|returned|visible)\b|\b(?:remov\w+|strip\w*|hid(?:e|es|ing)|omit\w*|filter\w*|exclud\w+|mask\w*) (?:of )?(?:\S+ ){0,2}?\W?\w*`+secret+`\W? (?:\S+ ){0,3}?(?:from|in|out of|within) (?:\S+ ){0,4}?`+visible+`\b|\b(?:hid(?:e|es|ing)|mask\w*|omit\w*) (?:\w+ )?sensitive\b`)},
+	{fault: true, always: true, words: near("redact", `\bredact(?:s|ed|ing|ion)? (?:of )?(?:\S+ ){0,4}?(?:auth\w*|urls?|uris?|dsns?|headers?|challenges?|config\w*|arguments?|args|env\w*|flags?|pii|strings?)\b|\b(?:headers?|urls?|values?|arguments?|settings?) (?:\S+ ){0,6}?(?:is|are) (?:now )?redacted\b`)},
+	{fault: true, always: true, words: near("may |might |could |can ", `\b(?:no longer|not|n't|only|avoid\w*|remov\w+|hid\w+|exclud\w+|omit\w*|stop\w*|mask\w*) .{0,80}\b(?:may|might|could|can) (?:also )?(?:contain|include|expose|reveal|leak) (?:\S+ ){0,2}?`+secret+`\b`)},
+	// what is too weak to keep a secret
+	{always: true, words: near("md5|sha1|sha-1|rc4|des|crc|1024|512|rand", `\b(?:hash\w*|digests?|keys?|sessions?|passwords?|tokens?|random\w*|signatures?|signing|certificates?|nonces?)\b.{0,60}\b(?:instead of|rather than) (?:an? |the )?(?:\w+ )?(?:md5|sha-?1|rc4|3?des|crc32|(?:1024|512)[- ]bit|math/rand|rand\b)|\bno longer (?:us\w+|generat\w+|creat\w+|accept\w*|sign\w*) (?:\S+ ){0,3}?(?:md5|sha-?1|rc4|3des|(?:1024|512)[- ]bit)\b`)},
+	// what a stranger learns from answers
+	{fault: true, always: true, words: near("internal|stack|trace|path|version|banner", `\b(?:no longer|not|n't|avoid\w*|stop\w*|prevent\w*|without) (?:\S+ ){0,2}?(?:expos\w+|reveal\w*|return\w*|send\w*|leak\w*|disclos\w+) (?:\S+ ){0,3}?(?:internal (?:\w+ )?(?:errors?|details?|messages?|paths?|addresses|information|state|headers?)|stack ?traces?|(?:full|local|absolute|file ?system) (?:\w+ )?paths?)\b|\b(?:hid(?:e|es|ing)|suppress\w*|omit\w*|remov\w+|(?:not|n't|no longer|stop\w*) (?:expos\w+|reveal\w*|send\w*|show\w*|disclos\w+|leak\w*)) (?:the )?(?:\w+ )?(?:server|software) (?:version|header|banner)\b`)},
+	{always: true, words: near("default", `\b(?:do(?:es)?(?: not|n't)|no longer|not|stop\w*|never) (?:be )?(?:expos(?:e[sd]?|ing)|publish\w*|publicly \w+|reachable|accessible) (?:\S+ ){0,6}?by default\b`)},
+	// what a page may do
+	{words: near("content-security-policy|csp|x-frame-options|security headers|security-related|hsts|strict-transport-security|x-content-type-options|unsafe-eval|unsafe-inline", `\b(?:add(?:s|ed)?|set(?:s|ting)?|send(?:s|ing)?|now|enabl\w+|always|stricter|strengthen\w*|tighten\w*|missing) (?:\S+ ){0,4}?(?:content-security-policy|csp|x-frame-options|security(?:-related)?(?: http)? headers|hsts|strict-transport-security|x-content-type-options)(?: (?:response )?headers?)? (?:to|on|for|in|with)\b|\b(?:remov\w+|no longer|drop\w*|without) (?:\S+ ){0,4}?unsafe-(?:eval|inline)\b`)},
+	// what comes from strangers is made harmless
+	{words: near("sanit|escap", `\b(?:saniti[sz](?:e[sd]?|ing) (?:of )?(?:all |the |any |user )?(?:\w+ ){0,2}?(?:arg(?:ument)?s?|urls?|file ?names?|paths?|queries|requests?|parameters|params|responses?)|escap(?:e[sd]?|ing) (?:of )?(?:error messages?|user ?names?|warnings?|html)) ?(?:$|[^\w ]|passed|before|when|in|from|of|to|on)`)},
+	// protection from those who try again and again
+	{words: near("protection|prevention|mitigation|lockout|throttl", `\b(?:brute[- ]?force|flood\w*|dictionary|slowloris|ddos|dos|csrf|xsrf|xss|ssrf|replay|rebinding|spoofing|clickjacking|enumeration) (?:\S+ )?(?:attacks? )?(?:protections?|prevention|mitigations?)\b|\b(?:account lockouts?|lock(?:s|ing)? (?:out )?(?:accounts?|users?)) after\b|\b(?:throttl|rate[- ]limit)\w* (?:\S+ ){0,2}?(?:failed )?(?:log-?ins?|authentication|password) attempts\b`)},
+	// what a connection must be
+	{always: true, words: near("enforc|requir|forc", `\b(?:enforc\w+|requir\w+|forc(?:e[sd]?|ing)) (?:strict |secure |the use of |valid )*(?:m?tls|https|ssl|starttls) (?:for|on|in|when|to)\b`)},
+	// what is taken from privileges, without the word for it
+	{code: true, words: near("mount|host|volume|scoped|inherit", `\bdisabl\w+ (?:\S+ ){0,3}?service ?account ?tokens? (?:auto-?)?mount\w*|\b(?:reduc\w+|restrict\w*|limit\w*|remov\w+|narrow\w*|drop\w*) (?:\S+ ){0,4}?(?:host[- ]?path|host[- ]mounted|host (?:file ?system|volumes?|mounts?))\b|\bnamespace[- ]scoped (?:\w+ )?(?:permissions?|roles?|rbac)\b|\bno longer (?:\w+ )?inherit\w* (?:\S+ ){0,3}?permissions\b`)},
+	{always: true, code: true, words: near("mode|permissions", `\b(?:mode|permissions?) (?:\S+ ){0,3}?\W?0?(?:400|440|500|550)\b`)},
+	{always: true, code: true, words: near("default", `\bdefaults?(?: value)? (?:of|for) \W?\w*(?:verif|tls|ssl|auth|secur|strict|protect|encrypt)\w*\W? (?:\S+ ){0,5}?(?:to|is|=) (?:now )?\W{0,3}(?:true|required?|strict|enabled|on|always|full|prefer)\b|\bdefaults?(?: value)? (?:of|for) \W?\w*(?:insecure|skip_?\w*verif|anonymous|privileged)\w*\W? (?:\S+ ){0,5}?(?:to|is|=) (?:now )?\W{0,3}(?:false|disabled|off|no)\b`)},
+}
+
+// tame are things that have the name of a protection or a danger, and are none.
+var tame = near("anonym|agent|tls|ssl|root|debug|privileged", `\b(?:anonymous (?:\w+ )?(?:usage|stat\w*|telemetry|report\w*|analytics|data|metrics|volumes?|functions?|class\w*|struct\w*|types?|ids?)|default user[- ]agents?|(?:tls|ssl) (?:certificates?|certs?|secrets?|keys?|config\w*|settings?|options?|ports?|hosts?)|root (?:cause|path|url|directory|dir|element|node|level|folder|namespaces?|certificates?|cas?|module|logger|span|keys?|zone)|debug (?:log\w*|level|output|messages?|info\w*|symbols?|builds?)|privileged ports?)(?:$| (?:[^vc]|v[^ea]|c[^h])|[^\w ])`)
