@@ -36,6 +36,7 @@ type audience struct {
 	byKey      map[string]concerned
 	byUpstream map[[2]string][]concerned // by upstream and chart; chart "" has all of it
 	byProject  map[[2]string][]concerned
+	byImport   map[string][]concerned
 }
 
 // concerned says who is told of a deployment.
@@ -45,6 +46,7 @@ func newAudience(now time.Time, routes []Route, deployments []Deployment, upstre
 	a := &audience{
 		now: now, routes: routes, mirrors: map[string]string{},
 		byKey: map[string]concerned{}, byUpstream: map[[2]string][]concerned{}, byProject: map[[2]string][]concerned{},
+		byImport: map[string][]concerned{},
 	}
 	for _, u := range upstreams {
 		if u.Mirror != nil {
@@ -67,6 +69,9 @@ func newAudience(now time.Time, routes []Route, deployments []Deployment, upstre
 		}
 		note(a.byUpstream, d.Match.Upstream)
 		note(a.byProject, d.Match.Project)
+		if !slices.Contains(a.byImport[d.Import], c) {
+			a.byImport[d.Import] = append(a.byImport[d.Import], c)
+		}
 	}
 	return a
 }
@@ -74,7 +79,8 @@ func newAudience(now time.Time, routes []Route, deployments []Deployment, upstre
 // of lists who is concerned by an event: those of its deployment, and those of
 // every deployment that runs a version of its chart, from the upstream or from
 // the project that mirrors it. An event about a whole upstream concerns those
-// of everything that came from it.
+// of everything that came from it, and one about an import those of all that it
+// brought.
 func (a *audience) of(e *Event) []concerned {
 	var out []concerned
 	if e.Owner != "" || e.Route != "" {
@@ -82,6 +88,9 @@ func (a *audience) of(e *Event) []concerned {
 	}
 	if e.Deployment != "" {
 		return append(out, a.byKey[e.Deployment])
+	}
+	if e.Import != "" {
+		return append(out, a.byImport[e.Import]...)
 	}
 	out = append(out, a.byUpstream[[2]string{e.Upstream, e.Chart}]...)
 	projects := []string{e.Project}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -43,7 +44,8 @@ func TestDue(t *testing.T) {
 
 func TestTakes(t *testing.T) {
 	deployed := func(key, owner, route, upstream, project, chart string) Deployment {
-		return Deployment{Deployment: deployment.Deployment{Key: key, Owner: owner, Route: route, Match: deployment.Match{Upstream: upstream, Project: project, Chart: chart}}}
+		cluster, _, _ := strings.Cut(key, "/")
+		return Deployment{Import: cluster, Deployment: deployment.Deployment{Key: key, Owner: owner, Route: route, Match: deployment.Match{Upstream: upstream, Project: project, Chart: chart}}}
 	}
 	a := newAudience(time.Time{}, nil, []Deployment{
 		deployed("eu/data/air", "data", "", "airflow-helm", "", "airflow"),
@@ -87,6 +89,10 @@ func TestTakes(t *testing.T) {
 		{Route{Owners: []string{"gone"}}, Event{Kind: DeploymentGone, Deployment: "eu/old/old", Owner: "gone"}, true},
 		{Route{Name: "pager", Owners: []string{"x"}}, Event{Kind: DeploymentGone, Deployment: "eu/old/old", Route: "pager"}, true},
 		{Route{Owners: []string{"data"}}, Event{Message: "about nothing"}, false},
+		{Route{Owners: []string{"data"}}, Event{Kind: ImportOverdue, Import: "us"}, true}, // it brought one of theirs
+		{Route{Owners: []string{"web"}}, Event{Kind: ImportOverdue, Import: "us"}, false},
+		{Route{Name: "night", Owners: []string{"x"}}, Event{Kind: ImportBack, Import: "us"}, true},
+		{Route{Owners: []string{"web"}}, Event{Kind: ImportOverdue, Import: "ap"}, false},
 		{Route{Owners: []string{"data"}, MinSeverity: Critical}, changed, false}, // all conditions
 	} {
 		if got := a.takes(&tt.route, &tt.event); got != tt.want {
