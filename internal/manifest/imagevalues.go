@@ -15,8 +15,10 @@ import (
 
 // ImageValue is a value by which the tag of an image is chosen.
 type ImageValue struct {
-	Path  []string `json:"path"`            // of the value, from the top of the chart's
-	Whole bool     `json:"whole,omitempty"` // it is the whole reference, and not the tag alone
+	Path []string `json:"path"` // of the value, from the top of the chart's
+	// Name is what stands before the tag where the value is a whole reference, ""
+	// where it is the tag alone.
+	Name string `json:"name,omitempty"`
 }
 
 // maxProbes bounds how many values are tried at once, and how deep they stand.
@@ -65,7 +67,7 @@ func (b *Base) ImageValues() (map[string][]ImageValue, error) {
 	for i := range probes {
 		p := &probes[i]
 		byTag[p.tag(i)] = p.ImageValue
-		setPath(o.Values, p.Path, p.value(i))
+		setPath(o.Values, p.Path, p.With(p.tag(i)))
 	}
 	tried, err := render(c, o)
 	if err != nil {
@@ -108,7 +110,7 @@ func chosenBy(before, tried []Image, byTag map[string]ImageValue) map[string][]I
 	return out
 }
 
-// probe is a value that could choose an image, and what it is.
+// probe is a value that could choose an image, and the tag that it has.
 type probe struct {
 	ImageValue
 	now string
@@ -116,7 +118,7 @@ type probe struct {
 
 // findProbes collects the values that could choose an image: those called tag,
 // those called version beside a repository or below something called image, and
-// whole references called image.
+// references with a tag that are called image, or stand below it.
 func findProbes(m map[string]any, at []string, out *[]probe) {
 	if len(at) > maxProbeDepth {
 		return
@@ -141,13 +143,14 @@ func findProbes(m map[string]any, at []string, out *[]probe) {
 			scalar = false
 		}
 		_, beside := m["repository"]
+		image, tag, _ := ImageName(now)
 		below := len(at) > 0 && strings.HasSuffix(strings.ToLower(at[len(at)-1]), "image")
 		switch {
 		case !scalar || len(*out) == maxProbes:
 		case strings.HasSuffix(name, "tag"), name == "version" && (beside || below):
 			*out = append(*out, probe{ImageValue{Path: path}, now})
-		case strings.HasSuffix(name, "image") && strings.ContainsAny(now, ":/"):
-			*out = append(*out, probe{ImageValue{Path: path, Whole: true}, now})
+		case tag != "" && (below || strings.HasSuffix(name, "image")): // without a tag it is the name alone
+			*out = append(*out, probe{ImageValue{Path: path, Name: image}, tag})
 		}
 	}
 }
@@ -157,23 +160,19 @@ var majorMinor = regexp.MustCompile(`^v?[0-9]+\.[0-9]+`)
 // tag is one that no image has. It keeps the first two numbers, by which charts
 // choose what they render.
 func (p *probe) tag(i int) string {
-	now := p.now
-	if p.Whole {
-		_, now, _ = ImageName(p.now)
-	}
-	begin := majorMinor.FindString(now)
+	begin := majorMinor.FindString(p.now)
 	if begin == "" {
 		begin = "0.0"
 	}
 	return begin + "." + strconv.Itoa(7_000_000+i)
 }
 
-func (p *probe) value(i int) string {
-	if !p.Whole {
-		return p.tag(i)
+// With is the value that chooses a tag.
+func (v ImageValue) With(tag string) string {
+	if v.Name == "" {
+		return tag
 	}
-	name, _, _ := ImageName(p.now)
-	return name + ":" + p.tag(i)
+	return v.Name + ":" + tag
 }
 
 // setPath sets a value without changing maps that belong to somebody else; the

@@ -20,8 +20,8 @@ func imageValues(t *testing.T, archive []byte, o Options) string {
 	for ref, list := range found {
 		for _, v := range list {
 			line := ref + " <- " + strings.Join(v.Path, ".")
-			if v.Whole {
-				line += " whole"
+			if v.Name != "" {
+				line += " whole " + v.Name
 			}
 			out = append(out, line)
 		}
@@ -54,7 +54,19 @@ func TestImageValues(t *testing.T) {
 		},
 		"a whole reference, and one with a number for its tag": {
 			"image: reg.example:5000/a/web:1.2.3\nside: {imageTag: 1.5}\n", pod("p", "{{ .Values.image }}", "b/side:{{ .Values.side.imageTag }}"), nil,
-			"b/side:1.5 <- side.imageTag\nreg.example:5000/a/web:1.2.3 <- image whole",
+			"b/side:1.5 <- side.imageTag\nreg.example:5000/a/web:1.2.3 <- image whole reg.example:5000/a/web",
+		},
+		"a name called image, with the tag beside it": {
+			"image: a/web\nimageTag: 1.2.3\n", pod("p", "{{ .Values.image }}:{{ .Values.imageTag }}"), nil,
+			"a/web:1.2.3 <- imageTag",
+		},
+		"a reference to which the chart adds a registry": {
+			"registry: reg.example\nimage: a/web:1.2.3\n", pod("p", "{{ .Values.registry }}/{{ .Values.image }}"), nil,
+			"reg.example/a/web:1.2.3 <- image whole a/web",
+		},
+		"references below something called image": {
+			"image: {web: 'a/web:1.2.3', pullPolicy: Always}\n", pod("p", "{{ .Values.image.web }}"), nil,
+			"a/web:1.2.3 <- image.web whole a/web",
 		},
 		"the values that somebody set count": {
 			"image: {repository: a/web, tag: 1.2.3}\n", pod("p", "{{ .Values.image.repository }}:{{ .Values.image.tag }}"),

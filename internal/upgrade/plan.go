@@ -434,7 +434,7 @@ func (is *state) override(j *judged, image string, findings []*Finding) Remedy {
 	r.Text = fmt.Sprintf("Set %s to version %s: %d of its %d open advisories remain.", name, best, left, len(before.Open)) + other
 	r.Verified = "looked up in the same snapshots"
 	if chosen := j.choices[image]; len(chosen) > 0 {
-		r.Values = valuesOf(chosen, image, best)
+		r.Values = valuesOf(chosen, best)
 		r.Verified += "; a rendering shows that these values choose it"
 	} else {
 		r.Values = valuesFor(j, image, best)
@@ -444,7 +444,7 @@ func (is *state) override(j *judged, image string, findings []*Finding) Remedy {
 }
 
 // valuesOf is the YAML that chooses another version of an image.
-func valuesOf(chosen []manifest.ImageValue, image, version string) string {
+func valuesOf(chosen []manifest.ImageValue, version string) string {
 	top := map[string]any{}
 	for _, v := range chosen {
 		m := top
@@ -456,11 +456,7 @@ func valuesOf(chosen []manifest.ImageValue, image, version string) string {
 			}
 			m = below
 		}
-		value := version
-		if v.Whole {
-			value = retag(image, version)
-		}
-		m[v.Path[len(v.Path)-1]] = value
+		m[v.Path[len(v.Path)-1]] = v.With(version)
 	}
 	var b strings.Builder
 	writeValues(&b, top, "")
@@ -523,7 +519,7 @@ func valuesFor(j *judged, image, version string) string {
 	if path == nil {
 		return ""
 	}
-	return valuesOf([]manifest.ImageValue{{Path: path}}, image, version)
+	return valuesOf([]manifest.ImageValue{{Path: path}}, version)
 }
 
 // tagPath is the path of the one value called tag that has this text; nil for
