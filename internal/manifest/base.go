@@ -42,35 +42,20 @@ func (b *Base) Compare(archive []byte) (Comparison, error) {
 	return e.comparison(b.options), nil
 }
 
-// render renders both charts of a comparison, beside one another, and that of
-// the base once for all.
+// render renders both charts of a comparison, that of the base once for all.
 func (b *Base) render(charts [2]*helmchart.Chart, other []byte, o Options) (rendered [2]Rendered, failed [2]error) {
 	kept := &b.strict
 	if o.Lenient {
 		kept = &b.lenient
 	}
-	made := *kept
-	done := make(chan any, 1) // what the base panicked with, nil for nothing
-	if made == nil {
-		made = &outcome{}
-		go func() {
-			defer func() { done <- recover() }()
-			made.rendered, made.err = render(charts[0], o)
-		}()
-	} else {
-		done <- nil
+	if *kept == nil {
+		*kept = &outcome{}
+		(*kept).rendered, (*kept).err = render(charts[0], o)
 	}
-	same := bytes.Equal(b.archive, other)
-	if !same {
-		rendered[1], failed[1] = render(charts[1], o)
+	rendered[0], failed[0] = (*kept).rendered, (*kept).err
+	if bytes.Equal(b.archive, other) {
+		return [2]Rendered{rendered[0], rendered[0]}, [2]error{failed[0], failed[0]}
 	}
-	if p := <-done; p != nil {
-		panic(p) // whoever called is prepared for it, a goroutine of ours is not
-	}
-	*kept = made
-	rendered[0], failed[0] = made.rendered, made.err
-	if same {
-		rendered[1], failed[1] = rendered[0], failed[0]
-	}
+	rendered[1], failed[1] = render(charts[1], o)
 	return rendered, failed
 }
