@@ -275,6 +275,21 @@ func released(t *testing.T, releases int) (d *Daemon, archives []string, place m
 	return d, archives, place
 }
 
+// examination is one of everything that a server has, without anybody to tell,
+// and its blobs.
+func examination(t testing.TB, d *Daemon) (*release.Examination, *blob.Dir) {
+	t.Helper()
+	scrub, err := d.scrubbing()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := blob.OpenDir(d.folder.file(dirBlobs))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &release.Examination{Stored: d.store, Blobs: dir, Projects: d.store.AllProjects, Origin: d.keys.origin, LogKeys: scrub.LogKeys, AuditKeys: scrub.AuditKeys}, dir
+}
+
 // watchedBlobs tells of every blob that is opened, and may refuse.
 type watchedBlobs struct {
 	*blob.Dir
@@ -294,14 +309,7 @@ func (w watchedBlobs) Open(ctx context.Context, digest string) (release.BlobFile
 func TestExaminationOfPages(t *testing.T) {
 	const releases = 150
 	d, archives, place := released(t, releases)
-	scrub, err := d.scrubbing()
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir, err := blob.OpenDir(d.folder.file(dirBlobs))
-	if err != nil {
-		t.Fatal(err)
-	}
+	e, dir := examination(t, d)
 	var mu sync.Mutex
 	opened := map[string]int{}
 	broken := archives[100]
@@ -316,9 +324,9 @@ func TestExaminationOfPages(t *testing.T) {
 	}}
 	var found []release.Finding
 	told := 0 // without a lock: one call at a time is the promise
-	e := release.Examination{Stored: d.store, Blobs: blobs, Projects: d.store.AllProjects, Origin: d.keys.origin, LogKeys: scrub.LogKeys, AuditKeys: scrub.AuditKeys,
-		Find:     func(f release.Finding) error { found = append(found, f); return nil },
-		Progress: func() error { told++; return nil }}
+	e.Blobs = blobs
+	e.Find = func(f release.Finding) error { found = append(found, f); return nil }
+	e.Progress = func() error { told++; return nil }
 	st := release.ScrubState{}
 	if err := e.Run(t.Context(), &st); err == nil || !strings.Contains(err.Error(), "the disk is away") {
 		t.Fatal(err)
@@ -413,25 +421,18 @@ func (s *awayStore) StoredEvents(ctx context.Context, from, to int64) ([]release
 // TestUnreadIsNotMissing: what could not be read is an error, and no finding.
 func TestUnreadIsNotMissing(t *testing.T) {
 	d, _, _ := released(t, 3)
-	scrub, err := d.scrubbing()
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir, err := blob.OpenDir(d.folder.file(dirBlobs))
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, what := range []string{"leaves of the release log", "leaves of the audit log", "releases", "strays", "events", "blobs", "projects"} {
 		t.Run(what, func(t *testing.T) {
 			store := &awayStore{Stored: d.store, what: what, asked: map[string]int{}}
-			e := release.Examination{Stored: store, Blobs: watchedBlobs{dir, func(string) error { return store.away("blobs") }}, Origin: d.keys.origin, LogKeys: scrub.LogKeys, AuditKeys: scrub.AuditKeys,
-				Projects: func(ctx context.Context) ([]release.Project, error) {
-					if err := store.away("projects"); err != nil {
-						return nil, err
-					}
-					return d.store.AllProjects(ctx)
-				},
-				Find: func(f release.Finding) error { t.Errorf("found %+v", f); return nil }}
+			e, dir := examination(t, d)
+			e.Stored, e.Blobs = store, watchedBlobs{dir, func(string) error { return store.away("blobs") }}
+			e.Projects = func(ctx context.Context) ([]release.Project, error) {
+				if err := store.away("projects"); err != nil {
+					return nil, err
+				}
+				return d.store.AllProjects(ctx)
+			}
+			e.Find = func(f release.Finding) error { t.Errorf("found %+v", f); return nil }
 			if err := e.Run(t.Context(), &release.ScrubState{}); err == nil || !strings.Contains(err.Error(), "the database is away") {
 				t.Error(err)
 			}
@@ -475,20 +476,12 @@ func BenchmarkScrub(b *testing.B) {
 		digits := strings.TrimPrefix(receipt.Release.Archive, "sha256:")
 		paths = append(paths, filepath.Join(cfg.Data, dirBlobs, "blobs", "sha256", digits[:2], digits))
 	}
-	scrub, err := d.scrubbing()
-	if err != nil {
-		b.Fatal(err)
-	}
-	blobs, err := blob.OpenDir(d.folder.file(dirBlobs))
-	if err != nil {
-		b.Fatal(err)
-	}
 	var ours, bare time.Duration
 	var size int64
 	for b.Loop() {
+		e, _ := examination(b, d)
+		e.Find = func(f release.Finding) error { return fmt.Errorf("found %+v", f) }
 		begun := time.Now()
-		e := release.Examination{Stored: d.store, Blobs: blobs, Projects: d.store.AllProjects, Origin: d.keys.origin, LogKeys: scrub.LogKeys, AuditKeys: scrub.AuditKeys,
-			Find: func(f release.Finding) error { return fmt.Errorf("found %+v", f) }}
 		st := release.ScrubState{}
 		if err := e.Run(b.Context(), &st); err != nil {
 			b.Fatal(err)

@@ -267,7 +267,7 @@ func (c *inquiry) epss(in Input) {
 	v.Name = "epss"
 	points, err := strconv.ParseFloat(strings.TrimSpace(v.Value), 64)
 	known := err == nil && points >= 0 && points <= 1
-	imported := v.Value != "" || in.EPSSModel != "" // whoever imports none does without the rule
+	imported := v.Value != "" || v.Snapshot != "" || in.EPSSModel != "" // whoever imports none does without the rule
 	if !known {
 		v.Value = "unknown"
 	}

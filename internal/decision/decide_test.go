@@ -259,6 +259,7 @@ func TestEPSS(t *testing.T) {
 		{"scores of an unknown age", p, func(in *Input) { in.EPSSDated = time.Time{} }, 60, "it is not known how old the scores are", true},
 		{"no score", p, func(in *Input) { in.EPSS = Value{} }, 60, "no score is known", true},
 		{"a score that is none", p, func(in *Input) { in.EPSS.Value = "1.5" }, 60, "no score is known", true},
+		{"no score, of scores without a model", p, func(in *Input) { in.EPSS, in.EPSSModel = Value{Snapshot: "sha256:e"}, "" }, 60, "no score is known", true},
 		{"no scores at all", p, func(in *Input) { in.EPSS, in.EPSSModel = Value{}, "" }, 60, "no scores were imported", false},
 		{"no model approved", read(t, "name: a\nversion: '1'\nepss: {threshold: 0.1}\n"), func(*Input) {}, 60, "the policy approves its threshold for no model", false},
 		{"the default", Default(), func(in *Input) { in.EPSSModel = "v2026.06.15" }, 14, "out-of-cycle: 14 d, one step above scheduled, since the probability is 0.1 or more", false},

@@ -42,17 +42,23 @@ func (b *Base) Compare(archive []byte) (Comparison, error) {
 	return e.comparison(b.options), nil
 }
 
-// render renders both charts of a comparison, that of the base once for all.
-func (b *Base) render(charts [2]*helmchart.Chart, other []byte, o Options) (rendered [2]Rendered, failed [2]error) {
+// renderOwn renders the chart of the base, once.
+func (b *Base) renderOwn(c *helmchart.Chart, o Options) *outcome {
 	kept := &b.strict
 	if o.Lenient {
 		kept = &b.lenient
 	}
 	if *kept == nil {
 		*kept = &outcome{}
-		(*kept).rendered, (*kept).err = render(charts[0], o)
+		(*kept).rendered, (*kept).err = render(c, o)
 	}
-	rendered[0], failed[0] = (*kept).rendered, (*kept).err
+	return *kept
+}
+
+// render renders both charts of a comparison, that of the base once for all.
+func (b *Base) render(charts [2]*helmchart.Chart, other []byte, o Options) (rendered [2]Rendered, failed [2]error) {
+	own := b.renderOwn(charts[0], o)
+	rendered[0], failed[0] = own.rendered, own.err
 	if bytes.Equal(b.archive, other) {
 		return [2]Rendered{rendered[0], rendered[0]}, [2]error{failed[0], failed[0]}
 	}

@@ -7,10 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	"helm.sh/helm/v4/pkg/chart/common"
-	commonutil "helm.sh/helm/v4/pkg/chart/common/util"
-	helmchart "helm.sh/helm/v4/pkg/chart/v2"
 )
 
 // ImageValue is a value by which the tag of an image is chosen.
@@ -30,7 +26,7 @@ const (
 // ImageValues finds by which values each image that the base renders is chosen:
 // all that could be are set to tags that nobody has, and the chart is rendered
 // once more. What it returns is by the reference as it is rendered now. An image
-// that has no such value anywhere it stands, or that has one only at some places, is
+// that has no such value, or has one only at some of the places where it stands, is
 // left out, and so is everything where the chart does not take the tags. Cost: a
 // rendering, and one more where the base was not rendered yet.
 func (b *Base) ImageValues() (map[string][]ImageValue, error) {
@@ -38,18 +34,17 @@ func (b *Base) ImageValues() (map[string][]ImageValue, error) {
 	if err != nil {
 		return nil, err
 	}
-	if b.strict == nil {
-		again, err := open(b.archive, b.options.Limits)
-		if err != nil {
+	own := c
+	if b.strict == nil || b.options.Lenient { // rendering changes a chart
+		if own, err = open(b.archive, b.options.Limits); err != nil {
 			return nil, err
 		}
-		b.strict = &outcome{}
-		b.strict.rendered, b.strict.err = render(again, b.options)
 	}
-	if b.strict.err != nil {
-		return nil, b.strict.err
+	now := b.renderOwn(own, b.options)
+	if now.err != nil {
+		return nil, now.err
 	}
-	values, err := coalesced(c, b.options.Values)
+	values, err := coalesced(c, b.options)
 	if err != nil {
 		return nil, err
 	}
@@ -73,16 +68,11 @@ func (b *Base) ImageValues() (map[string][]ImageValue, error) {
 	if err != nil {
 		return nil, err
 	}
-	return chosenBy(Images(b.strict.rendered.Objects), Images(tried.Objects), byTag), nil
+	return chosenBy(Images(now.rendered.Objects), Images(tried.Objects), byTag), nil
 }
 
-func coalesced(c *helmchart.Chart, values map[string]any) (_ common.Values, err error) {
-	defer contain(&err)
-	return commonutil.CoalesceValues(c, values)
-}
-
-// chosenBy says which value each image has its tag from, by the places where
-// both renderings have an image.
+// chosenBy says which value each image has its tag from, at every place where it
+// stands.
 func chosenBy(before, tried []Image, byTag map[string]ImageValue) map[string][]ImageValue {
 	type place struct{ object, container, path string }
 	now := map[place]string{}
@@ -91,11 +81,7 @@ func chosenBy(before, tried []Image, byTag map[string]ImageValue) map[string][]I
 	}
 	out, fixed := map[string][]ImageValue{}, map[string]bool{}
 	for _, i := range before {
-		ref, ok := now[place{i.Object, i.Container, i.Path}]
-		if !ok {
-			continue
-		}
-		_, tag, _ := ImageName(ref)
+		_, tag, _ := ImageName(now[place{i.Object, i.Container, i.Path}]) // a place that is gone has none
 		v, ok := byTag[tag]
 		switch same := func(o ImageValue) bool { return slices.Equal(o.Path, v.Path) }; {
 		case !ok:
@@ -123,8 +109,7 @@ func findProbes(m map[string]any, at []string, out *[]probe) {
 	if len(at) > maxProbeDepth {
 		return
 	}
-	keys := slices.Sorted(maps.Keys(m))
-	for _, k := range keys {
+	for _, k := range slices.Sorted(maps.Keys(m)) {
 		path, name := append(slices.Clone(at), k), strings.ToLower(k)
 		if below, ok := m[k].(map[string]any); ok {
 			if len(at) == 0 || k != "global" { // those of a dependency are the parent's

@@ -84,6 +84,9 @@ func TestImageValues(t *testing.T) {
 		"an image that is written into the template too is not chosen": {
 			"a: {tag: '1.0'}\n", pod("p", "x/a:{{ .Values.a.tag }}", "x/a:1.0"), nil, "",
 		},
+		"an image of an object that is called after its tag is not followed": {
+			"a: {tag: '1.0'}\n", pod("p-{{ .Values.a.tag }}", "x/a:{{ .Values.a.tag }}"), nil, "",
+		},
 		"a digest wins over the tag": {
 			"a: {tag: '1.0', digest: 'sha256:" + strings.Repeat("a", 64) + "'}\n", pod("p", "x/a{{ with .Values.a.digest }}@{{ . }}{{ else }}:{{ $.Values.a.tag }}{{ end }}"), nil, "",
 		},

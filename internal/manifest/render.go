@@ -180,13 +180,24 @@ func render(c *helmchart.Chart, o Options) (Rendered, error) {
 // checkSchema holds the values to the schemas of the chart.
 func (r *Rendered) checkSchema(c *helmchart.Chart, o Options) (err error) {
 	defer contain(&err)
-	values, err := commonutil.CoalesceValues(c, o.Values)
+	values, err := coalesced(c, o)
 	if err != nil {
-		return problem.New(problem.Invalid, "values", "the values do not fit the chart: %s", oneLine(err.Error())).Because(err)
+		return err
 	}
 	misfits, unchecked := misfits(c, values, "")
 	r.Misfits, r.Faults = misfits, append(r.Faults, unchecked...)
 	return nil
+}
+
+// coalesced are the values that hold: the chart's own, those of its dependencies
+// below their names, and those that were given over them.
+func coalesced(c *helmchart.Chart, o Options) (_ common.Values, err error) {
+	defer contain(&err)
+	values, err := commonutil.CoalesceValues(c, o.Values)
+	if err != nil {
+		return nil, problem.New(problem.Invalid, "values", "the values do not fit the chart: %s", oneLine(err.Error())).Because(err)
+	}
+	return values, nil
 }
 
 // run executes the templates once.

@@ -315,7 +315,9 @@ func (e *Examination) release(ctx context.Context, index int64, l *tlog.Release,
 		case inBlobs:
 			blobs = append(blobs, p.part)
 		default:
-			e.settle(&p.part)
+			if err := e.settle(ctx, &p.part); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return blobs, e.told()

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/chartkeep/chartkeep/internal/chart"
+	"github.com/chartkeep/chartkeep/internal/deployment"
 	"github.com/chartkeep/chartkeep/internal/problem"
 	"github.com/chartkeep/chartkeep/internal/watch"
 )
@@ -307,51 +308,56 @@ func (s *Service) reviewChosen(ctx context.Context, is *state, d *watch.Deployme
 // published before is reviewed when it is chosen or asked for. A version that
 // cannot be had now is tried again the next time.
 //
-// Cost: the versions; for each new one that could be moved to, eight at most, a
-// query in the life of this process, and a review in that of the deployment.
+// Cost: the versions for each new one that could be moved to, eight at most; a
+// query for each when there is another than before, and a review once.
 func (s *Service) reviewNew(ctx context.Context, is *state, d *watch.Deployment, j *judged) error {
-	// All that an upstream had when it was read first was seen at one time.
-	type origin struct{ upstream, project string }
-	began := map[origin]time.Time{}
-	for i := range j.versions {
-		v := &j.versions[i]
-		at := origin{v.Upstream, v.Project}
-		if t, ok := began[at]; !ok || v.FirstSeen.Before(t) {
-			began[at] = v.FirstSeen
-		}
-	}
+	var fresh []string
 	for i := range j.options {
 		o := &j.options[i]
-		known := d.Key + " " + o.Version
-		if o.pair == nil || !o.FirstSeen.After(d.FirstSeen) || !o.FirstSeen.After(began[origin{o.Upstream, o.Project}]) || s.looked.same(known, reviewedOnce) {
-			continue
+		if o.pair != nil && o.FirstSeen.After(d.FirstSeen) && o.FirstSeen.After(firstRead(j.versions, &o.Published)) {
+			fresh = append(fresh, o.Version)
 		}
-		list, err := s.store.ListReviews(ctx, ReviewFilter{Deployment: d.Key, To: o.Version, Limit: 1})
-		if err != nil {
-			return err
-		}
-		if len(list) == 0 {
+	}
+	known, all := d.Key+" new", strings.Join(fresh, " ")
+	if len(fresh) == 0 || s.looked.same(known, all) {
+		return nil
+	}
+	missing := false
+	for _, version := range fresh {
+		list, err := s.store.ListReviews(ctx, ReviewFilter{Deployment: d.Key, To: version, Limit: 1})
+		if err == nil && len(list) == 0 {
 			var r Review
-			if r, err = s.review(ctx, is, d, j, o.Version); err == nil {
+			if r, err = s.review(ctx, is, d, j, version); err == nil {
 				_, err = s.putReview(ctx, r)
 			}
-			if p, ok := problem.As(err); ok && p.Kind != problem.Internal {
-				s.log.WarnContext(ctx, "a version could not be reviewed", "deployment", d.Key, "version", o.Version, "error", err)
-				continue
-			}
-			if err != nil {
-				return err
-			}
 		}
-		s.looked.keep(known, reviewedOnce)
+		if p, ok := problem.As(err); ok && p.Kind != problem.Internal {
+			s.log.WarnContext(ctx, "a version could not be reviewed", "deployment", d.Key, "version", version, "error", err)
+			missing = true
+		} else if err != nil {
+			return err
+		}
+	}
+	if !missing {
+		s.looked.keep(known, all)
 	}
 	return nil
 }
 
-// reviewedOnce stands for the grounds of a review that is not made again.
-const reviewedOnce = "once"
+// firstRead is when the place of a version was read first: all that it had then
+// was seen at that time.
+func firstRead(list []deployment.Published, v *deployment.Published) time.Time {
+	first := v.FirstSeen
+	for i := range list {
+		if o := &list[i]; o.Upstream == v.Upstream && o.Project == v.Project && o.FirstSeen.Before(first) {
+			first = o.FirstSeen
+		}
+	}
+	return first
+}
 
-// looked are the grounds of the present review of each deployment.
+// looked are the grounds of the present review of each deployment, and the new
+// versions that were reviewed for it.
 type looked struct {
 	mu      sync.Mutex
 	grounds map[string]string

@@ -504,6 +504,61 @@ func (s *scrubbed) notServed(svc *release.Service, a *attack, known bool) {
 	}
 }
 
+// blobsBefore does something before a blob is opened.
+type blobsBefore struct {
+	*blob.Dir
+	before func(digest string)
+}
+
+func (b blobsBefore) Open(ctx context.Context, digest string) (release.BlobFile, error) {
+	b.before(digest)
+	return b.Dir.Open(ctx, digest)
+}
+
+// TestScrubMeetsTombstone: bytes that a tombstone takes between the comparison
+// of their release and their hashing are not missing. Those that nobody took are.
+func TestScrubMeetsTombstone(t *testing.T) {
+	both(t, func(t *testing.T, d database) {
+		s := newScrubbed(t, d)
+		store, svc := s.start(func() time.Time { return *s.clock })
+		defer store.Close()
+		dir, err := blob.OpenDir(s.blobs)
+		s.ok(err)
+		taken, lost := s.releases["web@1.0.0"], s.releases["web@1.1.0"]
+		var once sync.Once
+		var found []release.Finding
+		e := release.Examination{Stored: store, Projects: store.AllProjects, Origin: storetest.Origin, Find: func(f release.Finding) error { found = append(found, f); return nil }}
+		e.LogKeys, e.AuditKeys = verifiers(t)
+		e.Blobs = blobsBefore{dir, func(digest string) {
+			if digest != taken.Archive {
+				return
+			}
+			once.Do(func() {
+				asked, err := svc.RequestTombstone(t.Context(), person("ann", access.RoleMaintainer), "demo", "web", "1.0.0", "secret", "")
+				if err == nil {
+					_, err = svc.ApproveRequest(t.Context(), person("bob", access.RoleApprover), asked.ID, "")
+				}
+				if err == nil { // its bytes go when nobody can be reading them any more
+					*s.clock = s.clock.Add(time.Hour)
+					err = svc.Protect(t.Context())
+				}
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}}
+		digits := strings.TrimPrefix(lost.Archive, "sha256:")
+		s.ok(os.Remove(filepath.Join(s.blobs, "blobs", "sha256", digits[:2], digits)))
+		s.ok(e.Run(t.Context(), &release.ScrubState{}))
+		if _, err := dir.Open(t.Context(), taken.Archive); problem.KindOf(err) != problem.NotFound {
+			t.Fatalf("the tombstone took no bytes: %v", err)
+		}
+		if len(found) != 1 || found[0].Kind != release.BytesMissing || found[0].Logged != lost.Archive {
+			t.Errorf("found %+v", found)
+		}
+	})
+}
+
 func TestScrubStore(t *testing.T) {
 	both(t, func(t *testing.T, d database) {
 		storetest.Scrubs(t, func(t *testing.T) func(*testing.T, func() time.Time) storetest.ScrubStore {
