@@ -253,7 +253,11 @@ func writeFile(path string, write func(io.Writer) error) error {
 // placeFile lets write fill a temporary file beside path, and gives it the
 // name only when all went well.
 func placeFile(path string, write func(*os.File) error) error {
-	tmp, err := os.CreateTemp(filepath.Dir(path), ".chartkeep-*")
+	dir := filepath.Dir(path)
+	tmp, err := os.CreateTemp(dir, ".chartkeep-*")
+	if os.IsNotExist(err) {
+		return problem.New(problem.NotFound, "folder", "there is no folder %s", dir).Because(err).Suggest("mkdir -p %s", dir)
+	}
 	if err != nil {
 		return fileProblem(path, err)
 	}
